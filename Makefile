@@ -1,0 +1,59 @@
+# make demo    the whole workflow on small models that it trains itself: a CPU, minutes
+# make test    formatters, linters and tests
+# make lint    the formatters and linters alone
+# make env     only the environment, .venv/ (the others make it too)
+#
+# TORCH=cuda or TORCH=cpu chooses torch's build; by default cuda where there is an NVIDIA driver or Slurm (a cluster's
+# login node often has no GPU of its own).
+
+SHELL := /bin/bash
+PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3,$(if $(shell $(name) --version 2>/dev/null),$(name))))
+TORCH ?= $(if $(shell command -v nvidia-smi sbatch),cuda,cpu)
+TORCH_VERSION := $(shell sed -n 's/^torch==//p' envs/constraints.txt)
+PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
+BIN := .venv/bin
+
+.PHONY: demo test lint format env constraints clean
+
+demo: env
+	$(BIN)/snakemake --profile profiles/demo
+
+test: lint
+	$(BIN)/pytest
+
+lint: env
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+format: env
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/snakefmt Snakefile rules
+
+env: .venv/torch-$(TORCH)
+
+.venv/torch-$(TORCH): envs/requirements.txt envs/constraints.txt envs/requirements-nodeps.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || { \
+	    echo "error: Python 3.11 or 3.12 is needed (NumPy 1.26, which SAEBench wants, has no build for others); this is" \
+	    "$$($(PYTHON) --version 2>&1): make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Installing into .venv (a few minutes, torch for $(TORCH)) ..."
+	$(PYTHON) -m venv --clear .venv
+	$(install_torch_$(TORCH))
+	$(PIP) -r envs/requirements.txt -c envs/constraints.txt
+	$(PIP) --no-deps -r envs/requirements-nodeps.txt
+	touch $@
+
+# On Linux the default build brings gigabytes of CUDA; the CPU build is where the package index has it, or at PyTorch's.
+install_torch_cuda = $(PIP) torch==$(TORCH_VERSION)
+install_torch_cpu = [ "$$(uname)" = Linux ] && { $(PIP) torch==$(TORCH_VERSION)+cpu 2>/dev/null \
+    || $(PIP) torch==$(TORCH_VERSION) --index-url https://download.pytorch.org/whl/cpu; } || $(PIP) torch==$(TORCH_VERSION)
+
+constraints:
+	( head -n 1 envs/constraints.txt; $(BIN)/pip freeze | sed 's/+cpu$$//' \
+	    | grep -vFf <(sed -n 's/==.*/==/p' envs/requirements-nodeps.txt) ) > .venv/constraints.txt
+	mv .venv/constraints.txt envs/constraints.txt
+
+clean:
+	rm -rf .venv results .snakemake

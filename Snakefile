@@ -1,0 +1,42 @@
+# Does masking tokens during training make sparse autoencoders more robust?
+#
+# A configuration becomes a grid of cells; tokens flow through a language model into activations, activations into
+# sparse autoencoders. Every path reads results/{run}/{model}/{stream}/{trainer}/l0_{l0}/seed_{seed}/…
+# `snakemake -n saes` shows what would be done, and why.
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/world.smk"
+include: "rules/data.smk"
+include: "rules/train.smk"
+
+
+localrules:
+    all,
+    saes,
+    grid,
+
+
+# The SAEs that the tables need.
+rule saes:
+    input:
+        [cells.files() for cells in TABLE_SETS],
+
+
+# Every SAE of model x stream x trainer x l0 x seed.
+rule grid:
+    input:
+        [cells.files() for cells in TABLE_SETS + OTHER_SETS],
+
+
+rule all:
+    default_target: True
+    input:
+        rules.saes.input,

@@ -1,0 +1,147 @@
+"""Refusing a wrong configuration before any job runs: one line that names the key, the value and what to do."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+from .errors import InputError
+
+SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
+
+# Folders beside the models' own in results/{run}/.
+RESERVED = {"world", "tables", "figures", "logs", "benchmarks"}
+
+
+def check(config: dict) -> None:
+    schema = yaml.safe_load(SCHEMA.read_text())
+    if error := best_match(Draft202012Validator(schema).iter_errors(config)):
+        raise InputError(f"configuration: {_one_line(error)}")
+    _check_names(config)
+    _check_l0(config)
+    _check_tables(config)
+    _check_sources(config)
+    _check_training(config)
+    for trainer in config["trainers"]:
+        _check_trainer(config, trainer)
+
+
+def _one_line(error: ValidationError) -> str:
+    where = _dotted(error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        unknown = next(key for key in error.instance if key not in known)
+        close = get_close_matches(str(unknown), known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known keys here: {', '.join(known)}"
+        return f"{_join(where, unknown)}: unknown key: {hint}"
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        return f"{_join(where, missing)}: missing: config.yaml shows its default"
+    if error.validator == "enum":
+        allowed = [str(value) for value in error.validator_value]
+        close = get_close_matches(str(error.instance), allowed, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        return f"{where}: {error.instance!r} is not one of {', '.join(allowed)}{hint}"
+    if error.validator == "type":
+        wanted = error.validator_value if isinstance(error.validator_value, str) else " or ".join(error.validator_value)
+        return f"{where}: {error.instance!r} is not of type {wanted}"
+    return f"{where}: {error.message}"
+
+
+def _dotted(path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def _join(where: str, key: object) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _check_names(config: dict) -> None:
+    for key in ("models", "streams", "tables"):
+        _unique(key, [entry["name"] for entry in config[key]])
+    for key in ("trainers", "l0", "seeds"):
+        _unique(key, config[key])
+    for model in config["models"]:
+        if model["name"] in RESERVED:
+            raise InputError(f"configuration: models: {model['name']} is the name of a results folder: choose another")
+
+
+def _unique(key: str, values: list) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise InputError(f"configuration: {key}: {value} is given twice: keep one, or give each its own name")
+
+
+def _check_l0(config: dict) -> None:
+    dict_size = config["training"]["dict_size"]
+    for l0 in config["l0"]:
+        if l0 > dict_size:
+            raise InputError(f"configuration: l0: {l0} is larger than the dictionary (training.dict_size {dict_size})")
+    _unique("l0_sets", [l0 for group in config["l0_sets"] for l0 in group])
+
+
+def _check_tables(config: dict) -> None:
+    known = {key: [entry["name"] for entry in config[key]] for key in ("models", "streams")}
+    for table in config["tables"]:
+        where = f"configuration: tables: {table['name']}"
+        if table["model"] not in known["models"]:
+            raise InputError(f"{where}: model {table['model']} is none of models ({', '.join(known['models'])})")
+        for stream in table["streams"]:
+            if stream not in known["streams"]:
+                raise InputError(f"{where}: stream {stream} is none of streams ({', '.join(known['streams'])})")
+        for l0 in table["l0"] or []:
+            if l0 not in config["l0"]:
+                raise InputError(f"{where}: l0 {l0} is none of l0 ({', '.join(map(str, config['l0']))})")
+
+
+def _check_sources(config: dict) -> None:
+    for model in config["models"]:
+        if (model["hub"] is None) == (model["path"] is None):
+            raise InputError(
+                f"configuration: models: {model['name']}: give exactly one of hub and path, null the other"
+            )
+    corpus = config["corpus"]
+    if (corpus["dataset"] is None) == (corpus["files"] is None):
+        raise InputError("configuration: corpus: give exactly one of dataset and files, and null the other")
+
+
+def _check_training(config: dict) -> None:
+    training, compute = config["training"], config["compute"]
+    if training["tokens"] < training["batch"]:
+        raise InputError(
+            f"configuration: training.tokens: {training['tokens']} is less than one batch ({training['batch']})"
+        )
+    if compute["device"] == "cpu" and training["autocast"] != "float32":
+        raise InputError(
+            f"configuration: training.autocast: {training['autocast']} needs a GPU: set it to float32, or "
+            "compute.device to cuda"
+        )
+
+
+def _check_trainer(config: dict, trainer: str) -> None:
+    settings = config["trainer_settings"][trainer]
+    where = f"configuration: trainer_settings.{trainer}"
+    steps = config["training"]["tokens"] // config["training"]["batch"]
+    decay = int(settings["decay_start"] * steps)
+    for key in ("warmup_steps", "sparsity_warmup_steps"):
+        if settings.get(key, 0) >= decay:
+            raise InputError(
+                f"{where}.{key}: {settings[key]} steps reach beyond decay_start ({decay} of {steps} steps)"
+            )
+    if decay >= steps:
+        raise InputError(f"{where}.decay_start: {settings['decay_start']} leaves no step of {steps} to decay in")
+    if settings.get("threshold_start_step", 0) >= steps - 1:
+        raise InputError(
+            f"{where}.threshold_start_step: {settings['threshold_start_step']} is not reached in {steps} steps, and "
+            "without a threshold the SAE cannot be used: lower it, or raise training.tokens"
+        )
+    fractions = settings.get("group_fractions", [1])
+    if abs(sum(fractions) - 1) > 1e-9:
+        raise InputError(f"{where}.group_fractions: sum to {sum(fractions):g}, not to 1")
+    smallest = min(fractions) * config["training"]["dict_size"]
+    if smallest < 1:
+        raise InputError(
+            f"{where}.group_fractions: {min(fractions)} of {config['training']['dict_size']} latents is none"
+        )

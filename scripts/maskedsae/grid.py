@@ -1,0 +1,129 @@
+"""A checked configuration and the grid that it spells out: cells, the sets that train together, and what they need.
+
+A cell is one SAE: (model, stream, trainer, l0, seed). A job trains an l0 set: cells that differ in l0 alone.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from .errors import InputError
+from .fingerprint import fingerprint
+
+SAE_FILES = (
+    *("ae.pt", "config.json", "cfg.json", "sae_weights.safetensors"),
+    *("SHA256SUMS", "provenance.json", "quality.json"),
+)
+
+
+@dataclass(frozen=True)
+class L0Set:
+    """What one job trains: the cells of one (model, stream, trainer, seed) that differ in l0."""
+
+    run: str
+    model: str
+    stream: str
+    trainer: str
+    seed: int
+    l0s: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        l0s = "-".join(str(l0) for l0 in self.l0s)
+        return f"{self.model}_{self.stream}_{self.trainer}_l0_{l0s}_seed_{self.seed}"
+
+    def folder(self, l0: int) -> Path:
+        return Path("results", self.run, self.model, self.stream, self.trainer, f"l0_{l0}", f"seed_{self.seed}")
+
+    def files(self) -> list[str]:
+        names = ["training.csv", *(f"sae/{name}" for name in SAE_FILES)]
+        return [str(self.folder(l0) / name) for l0, name in product(self.l0s, names)]
+
+
+def folders_of(outputs: list[str]) -> dict[int, Path]:
+    """{l0: the cell's folder} of a training job, read off its outputs' paths."""
+    folders = {Path(output).parent for output in outputs if Path(output).name == "training.csv"}
+    return {int(folder.parent.name.removeprefix("l0_")): folder for folder in sorted(folders)}
+
+
+def needed_l0s(config: dict, model: str, stream: str) -> set[int]:
+    """The l0s at which some table shows this stream of this model."""
+    tables = [table for table in config["tables"] if table["model"] == model and stream in table["streams"]]
+    return {l0 for table in tables for l0 in (config["l0"] if table["l0"] is None else table["l0"])}
+
+
+def l0_sets(config: dict, needed: bool) -> list[L0Set]:
+    """The jobs whose SAEs the tables need, or those of the rest of the grid.
+
+    `l0_sets` of the configuration says which l0s share a job; another l0 is a job of its own, so that one added later
+    leaves the finished ones alone (Snakemake remakes all outputs of a job whose outputs grow).
+    """
+    groups = list(config["l0_sets"])
+    groups += [[l0] for l0 in config["l0"] if not any(l0 in group for group in groups)]
+    sets = []
+    axes = product(config["models"], config["streams"], config["trainers"], config["seeds"])
+    for model, stream, trainer, seed in axes:
+        shown = needed_l0s(config, model["name"], stream["name"])
+        for group in groups:
+            l0s = tuple(l0 for l0 in group if l0 in config["l0"] and (l0 in shown) == needed)
+            if l0s:
+                sets.append(L0Set(config["run"], model["name"], stream["name"], trainer, seed, l0s))
+    return sets
+
+
+def by_name(entries: list[dict], name: str) -> dict:
+    return next(entry for entry in entries if entry["name"] == name)
+
+
+def model_settings(config: dict, model: str) -> dict:
+    entry = by_name(config["models"], model)
+    facts = {key: entry[key] for key in ("name", "hub", "path", "revision", "layer", "bos")}
+    return facts | {"mask": config["mask"], "context_length": config["tokens"]["context_length"]}
+
+
+def token_settings(config: dict) -> dict:
+    """What decides the tokens of a model, beside the model itself."""
+    training = config["training"]
+    return {
+        "corpus": {key: value for key, value in config["corpus"].items() if value is not None},
+        "tokens": config["tokens"],
+        "training": {key: training[key] for key in ("tokens", "drop_bos", "max_norm_multiple")},
+        "code": fingerprint("tokens"),
+    }
+
+
+def token_arguments(settings: dict, bos: bool) -> dict:
+    """`tokens.write_tokens`'s keywords: enough contexts to give every step its activations."""
+    tokens, training = settings["tokens"], settings["training"]
+    if training["drop_bos"] and not bos:
+        raise InputError(
+            "training.drop_bos: this model's contexts have no BOS: set it to false, or the model's bos to true"
+        )
+    activations = training["tokens"]
+    if training["max_norm_multiple"] is not None:
+        activations += activations // 100  # to spare for those that are dropped
+    return {
+        "context_length": tokens["context_length"],
+        "train_contexts": -(-activations // (tokens["context_length"] - training["drop_bos"])),
+        "heldout_contexts": tokens["heldout_contexts"],
+        "separator": tokens["separator"],
+        "bos": bos,
+        "repeat": tokens["repeat"],
+    }
+
+
+def train_settings(config: dict, cells: L0Set) -> dict:
+    """All that decides the numbers of a set's SAEs, but for l0 (the cells' own) and the tokens (an input).
+
+    A change of any of it retrains; `compute` is how and not what, and is left out.
+    """
+    model = by_name(config["models"], cells.model)
+    return {
+        "model": {key: model[key] for key in ("name", "layer", "dtype", "lm_batch")},
+        "stream": by_name(config["streams"], cells.stream),
+        "trainer": cells.trainer,
+        "trainer_settings": config["trainer_settings"][cells.trainer],
+        "training": config["training"],
+        "seed": cells.seed,
+        "code": fingerprint("training"),
+    }

@@ -1,0 +1,129 @@
+"""One writer per cell: a file that says who trains it, for processes that may run on different machines.
+
+Not an advisory lock: those are silently local on some cluster file systems. A holder touches its lease; a lease that
+was not touched for a while, or whose process is gone from this machine, is taken over. A holder that was paused so
+long that it lost its lease finds out before it writes (`check`) and stops.
+"""
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+log = logging.getLogger("maskedsae")
+
+TOUCHED_EVERY = 15.0
+# Ten missed touches: more than a network file system's attribute cache (60 s at most by default) hides.
+STALE_AFTER = 150.0
+
+
+class LeaseLost(RuntimeError):
+    pass
+
+
+class Lease:
+    def __init__(self, folder: str | Path, touched_every: float = TOUCHED_EVERY, stale_after: float = STALE_AFTER):
+        self.path = Path(folder) / "lease.json"
+        self.token = uuid.uuid4().hex
+        self.touched_every, self.stale_after = touched_every, stale_after
+        self._released = threading.Event()
+
+    def __enter__(self) -> "Lease":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        told = 0.0
+        while not self._claim():
+            holder = self._read(self.path)
+            if holder and self._abandoned(holder):
+                self._evict(holder)
+                continue
+            if holder and time.monotonic() - told > 60:
+                told = time.monotonic()
+                log.info("waiting: process %s on %s trains %s", holder["pid"], holder["host"], self.path.parent.parent)
+            time.sleep(min(1.0, self.touched_every))
+        threading.Thread(target=self._touch, daemon=True).start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._released.set()
+        if (self._read(self.path) or {}).get("token") == self.token:
+            self.path.unlink(missing_ok=True)
+
+    def check(self) -> None:
+        """To be called before each write that others may see."""
+        if (self._read(self.path) or {}).get("token") != self.token:
+            raise LeaseLost(f"{self.path}: another process took this cell over, so this one stops without writing")
+
+    def _claim(self) -> bool:
+        me = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+        draft = self.path.with_name(f".lease.{self.token}")
+        draft.write_text(json.dumps(me))
+        try:
+            os.link(draft, self.path)  # atomic, and fails where a lease exists, on network file systems too
+            return True
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink()
+
+    def _abandoned(self, holder: dict) -> bool:
+        if holder["host"] == socket.gethostname() and _started(holder["pid"]) != holder["started"]:
+            log.info("%s: process %s is gone: going on in its place", self.path.parent.parent, holder["pid"])
+            return True
+        try:
+            clock = self.path.with_name(f".clock.{self.token}")
+            clock.touch()  # the file system's clock, which may differ from this machine's
+            idle = clock.stat().st_mtime - self.path.stat().st_mtime
+            clock.unlink()
+        except FileNotFoundError:
+            return False
+        if idle > self.stale_after:
+            log.info("%s: its lease was last touched %.0f s ago: going on in its place", self.path.parent.parent, idle)
+        return idle > self.stale_after
+
+    def _evict(self, holder: dict) -> None:
+        """Take the abandoned lease away; if another process was faster, put back what it had put there."""
+        aside = self.path.with_name(f".evicted.{self.token}")
+        try:
+            os.rename(self.path, aside)
+        except FileNotFoundError:
+            return
+        if (self._read(aside) or {}).get("token") != holder["token"]:
+            with suppress(FileExistsError):
+                os.link(aside, self.path)
+        aside.unlink()
+
+    def _touch(self) -> None:
+        while not self._released.wait(self.touched_every):
+            try:
+                os.utime(self.path)
+            except OSError:  # evicted, or the disk is away for a moment: `check` decides
+                continue
+
+    @staticmethod
+    def _read(path: Path) -> dict | None:
+        try:
+            return json.loads(path.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+
+
+def _started(pid: int) -> str | None:
+    """When process `pid` of this machine started (field 22 of /proc/PID/stat), so that a reused number is not mistaken
+    for it; None if there is none. Elsewhere than on Linux, only whether it exists."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except FileNotFoundError:
+        if Path("/proc").is_dir():
+            return None
+    try:
+        os.kill(pid, 0)
+        return "running"
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        return "running"

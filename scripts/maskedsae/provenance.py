@@ -1,0 +1,29 @@
+"""Where a result came from: the code, the packages and the machine."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+PACKAGES = ("torch", "transformers", "dictionary-learning", "tokenizers", "datasets", "numpy", "safetensors")
+
+
+def provenance(device: str) -> dict:
+    return {
+        "revision": git_revision(),
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else f"cpu ({platform.machine()})",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def git_revision() -> str:
+    """The checkout's commit, with "+changes" if files differ from it; "unknown" outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

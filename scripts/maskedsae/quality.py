@@ -1,0 +1,62 @@
+"""How an SAE does on held-out text that was not masked: the sparsity that it really has, and what it explains."""
+
+import torch
+
+from .models import LanguageModel
+from .progress import Progress
+from .tokens import Tokens
+
+
+class Quality:
+    """Sums over activations (in float64), from which the measures are taken at the end."""
+
+    def __init__(self, sae, l0: int):
+        self.sae, self.l0 = sae, l0
+        self.rows = 0
+        self.active = torch.zeros(sae.dict_size, dtype=torch.long)
+        self.squares = self.residual_squares = 0.0
+        self.sum = self.residual_sum = torch.zeros(sae.activation_dim, dtype=torch.float64)
+
+    def add(self, x: torch.Tensor) -> None:
+        x_hat, features = self.sae(x, output_features=True)
+        wide, residual = x.double(), (x - x_hat).double()
+        self.rows += len(x)
+        self.active += (features != 0).sum(0).cpu()
+        self.squares += wide.pow(2).sum().item()
+        self.sum = self.sum + wide.sum(0).cpu()
+        self.residual_squares += residual.pow(2).sum().item()
+        self.residual_sum = self.residual_sum + residual.sum(0).cpu()
+
+    def result(self) -> dict:
+        variance = self.squares - (self.sum.pow(2).sum() / self.rows).item()
+        residual_variance = self.residual_squares - (self.residual_sum.pow(2).sum() / self.rows).item()
+        return {
+            "nominal_l0": self.l0,
+            "l0": self.active.sum().item() / self.rows,
+            "explained_variance": 1 - residual_variance / variance,
+            "mse": self.residual_squares / self.rows / self.sae.activation_dim,
+            "dead_latents": int((self.active == 0).sum()),
+            "latents": self.sae.dict_size,
+            "tokens": self.rows,
+            "text": "held out, unmasked; BOS, EOS and padding positions left out",
+        }
+
+
+@torch.no_grad()
+def measure(
+    saes: dict[int, object], model: LanguageModel, tokens: Tokens, special_ids: list[int], lm_batch: int
+) -> dict:
+    """{l0: measures} of SAEs as they are used (with their threshold), one forward pass of the model for all.
+
+    Explained variance is centred: 1 - (variance of x - x_hat) / (variance of x), summed over dimensions.
+    """
+    qualities = [Quality(sae, l0) for l0, sae in saes.items()]
+    special = torch.tensor(special_ids)
+    with Progress(f"{model.name}: held-out quality", tokens.n_heldout, "contexts") as progress:
+        for first in range(0, tokens.n_heldout, lm_batch):
+            contexts = torch.from_numpy(tokens.heldout(first, min(first + lm_batch, tokens.n_heldout)))
+            rows = model.residual(contexts)[~torch.isin(contexts, special).to(model.device)].float()
+            for quality in qualities:
+                quality.add(rows)
+            progress.advance(len(contexts))
+    return {quality.l0: quality.result() for quality in qualities}

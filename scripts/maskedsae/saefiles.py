@@ -1,0 +1,106 @@
+"""A trained SAE on disk, in the formats of those who will load it, and what it takes to trust the files.
+
+ae.pt, config.json                  dictionary_learning's `load_dictionary`
+cfg.json, sae_weights.safetensors   SAELens' `SAE.load_from_disk`
+SHA256SUMS                          of these four, as `sha256sum --check` reads them
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from .checkpoints import to_bytes
+from .files import sha256, write_bytes, write_json
+
+FILES = ("ae.pt", "config.json", "cfg.json", "sae_weights.safetensors")
+
+# dictionary_learning's classes keep the decoder in one of two ways; SAELens and SAEBench in the first.
+LINEAR_KEYS = {"encoder.weight": "W_enc", "encoder.bias": "b_enc", "decoder.weight": "W_dec"}
+
+# SAEBench's names for dictionary_learning's classes.
+SAEBENCH_ARCHITECTURES = {
+    "MatryoshkaBatchTopKSAE": "matryoshka_batch_topk",
+    "BatchTopKSAE": "batch_topk",
+    "AutoEncoderTopK": "topk",
+    "JumpReluAutoEncoder": "jumprelu",
+}
+
+
+def write(folder: Path, weights: dict[str, torch.Tensor], trainer_config: dict, stream_config: dict, hook: str) -> None:
+    """`weights` is dictionary_learning's state dict, with the normalisation folded in."""
+    write_bytes(folder / "ae.pt", to_bytes(weights))
+    write_json(folder / "config.json", {"trainer": trainer_config, "buffer": stream_config})
+    config, tensors = to_saelens(weights, trainer_config, stream_config, hook)
+    write_json(folder / "cfg.json", config)
+    write_bytes(folder / "sae_weights.safetensors", save(tensors))
+    sums = "".join(f"{sha256(folder / name)}  {name}\n" for name in FILES)
+    write_bytes(folder / "SHA256SUMS", sums.encode())
+
+
+def plain_weights(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """W_enc (width x latents), b_enc, W_dec (latents x width), b_dec, and the class's own buffers."""
+    plain = {LINEAR_KEYS.get(key, key): value for key, value in weights.items()}
+    if "encoder.weight" in weights:
+        plain |= {key: plain[key].T.contiguous() for key in ("W_enc", "W_dec")}
+    return plain
+
+
+def to_saelens(weights: dict, trainer_config: dict, stream_config: dict, hook: str) -> tuple[dict, dict]:
+    """SAELens' configuration and tensors. Its JumpReLU is what a batch top-k SAE with its threshold computes."""
+    dict_class = trainer_config["dict_class"]
+    plain = plain_weights(weights)
+    tensors = {key: plain[key].contiguous() for key in ("W_enc", "b_enc", "W_dec", "b_dec")}
+    width, latents = tensors["W_enc"].shape
+    config = {
+        "architecture": "jumprelu",
+        "d_in": width,
+        "d_sae": latents,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": dict_class != "JumpReluAutoEncoder",
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": {
+            "model_name": trainer_config["lm_name"],
+            "hook_name": hook,
+            "context_size": stream_config["context_length"],
+            "dict_class": dict_class,
+        },
+    }
+    if dict_class == "AutoEncoderTopK":
+        config |= {"architecture": "topk", "k": int(plain["k"]), "rescale_acts_by_decoder_norm": False}
+    else:
+        tensors["threshold"] = plain["threshold"].expand(latents).contiguous()
+    return config, tensors
+
+
+def load_for_saebench(folder: str | Path, model_name: str, device: str = "cpu", dtype: torch.dtype = torch.float32):
+    """SAEBench's class for this SAE. Its own loaders want a repository on the hub."""
+    from sae_bench.custom_saes.batch_topk_sae import BatchTopKSAE
+    from sae_bench.custom_saes.jumprelu_sae import JumpReluSAE
+    from sae_bench.custom_saes.topk_sae import TopKSAE
+
+    folder = Path(folder)
+    config = json.loads((folder / "config.json").read_text())["trainer"]
+    plain = plain_weights(torch.load(folder / "ae.pt", map_location="cpu", weights_only=True))
+    plain.pop("group_sizes", None)  # only training needs to know Matryoshka's groups
+    arguments: dict = {
+        "model_name": model_name,
+        "hook_layer": config["layer"],
+        "device": torch.device(device),
+        "dtype": dtype,
+    }
+    width, latents = plain["W_enc"].shape
+    architecture = SAEBENCH_ARCHITECTURES[config["dict_class"]]
+    if architecture == "jumprelu":
+        sae = JumpReluSAE(width, latents, **arguments)
+    elif architecture == "topk":
+        del plain["threshold"]  # dictionary_learning's TopK encodes by top-k too, unless asked otherwise
+        sae = TopKSAE(width, latents, k=config["k"], **arguments)
+    else:
+        sae = BatchTopKSAE(width, latents, k=config["k"], **arguments)
+    sae.load_state_dict(plain)
+    sae.cfg.architecture = architecture
+    return sae.to(device=torch.device(device), dtype=dtype)
