@@ -6,6 +6,8 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import transformers
+
 from .errors import InputError
 
 log = logging.getLogger("maskedsae")
@@ -20,6 +22,8 @@ def job(log_file: str):
         handler.setFormatter(form)
         log.addHandler(handler)
     log.setLevel(logging.INFO)
+    transformers.logging.set_verbosity_error()  # its notes on a head that we do not load; what is missing is an error
+    transformers.logging.disable_progress_bar()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))  # unwinds, so that leases are released
     try:
         yield

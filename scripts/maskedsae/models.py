@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 
@@ -122,7 +123,7 @@ def _fetch(model: dict) -> tuple[str, str | None]:
 def _from_pretrained(cls, name: str, source: str, **options):
     try:
         return cls.from_pretrained(source, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"models: {name}: transformers cannot load {source}: {_first_line(error)}") from error
 
 
@@ -135,9 +136,12 @@ class LanguageModel:
 
     def __init__(self, facts: dict, dtype: str, device: str):
         source = facts["path"] or facts["hub"]
-        model = _from_pretrained(
-            AutoModel, facts["name"], source, revision=facts["commit"], dtype=getattr(torch, dtype)
-        )
+        options = {"revision": facts["commit"], "dtype": getattr(torch, dtype), "output_loading_info": True}
+        model, loaded = _from_pretrained(AutoModel, facts["name"], source, **options)
+        if missing := sorted(loaded["missing_keys"]):  # transformers would make them up, with no more than a warning
+            raise InputError(
+                f"models: {facts['name']}: {source} lacks weights ({missing[0]}, …): fetch or make it again"
+            )
         model.layers = model.layers[: facts["layer"] + 1]
         setattr(model, FAMILIES[facts["family"]], nn.Identity())
         self.name, self.width = facts["name"], facts["width"]

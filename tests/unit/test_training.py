@@ -4,8 +4,9 @@ import copy
 
 import pytest
 import torch
-from conftest import COMPUTE, train_settings
 from dictionary_learning.training import get_norm_factor, trainSAE
+
+from conftest import COMPUTE, train_settings
 from maskedsae.models import LanguageModel
 from maskedsae.tokens import Tokens
 from maskedsae.trainers import TRAINERS, trainer_arguments

@@ -1,0 +1,179 @@
+"""What the stream reads is the residual stream that transformers and SAEBench's language model have."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from conftest import FAMILIES, LAYER, model_entry
+from maskedsae.errors import InputError
+from maskedsae.models import LanguageModel, check_device, describe
+
+CLOSE = 1e-5  # relative: what float32 leaves over between two orders of summation
+
+
+def relative_difference(one: torch.Tensor, other: torch.Tensor) -> float:
+    return ((one - other).norm() / other.norm()).item()
+
+
+@pytest.fixture
+def contexts() -> torch.Tensor:
+    return torch.randint(3, 400, (3, 32), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_equals_the_whole_models_hidden_state(family, layer, model_folders, facts, contexts):
+    residual = LanguageModel(facts[family] | {"layer": layer}, "float32", "cpu").residual(contexts)
+    whole = AutoModelForCausalLM.from_pretrained(model_folders[family], dtype=torch.float32)
+    with torch.no_grad():
+        hidden = whole(input_ids=contexts, output_hidden_states=True).hidden_states[layer + 1]
+    assert relative_difference(residual, hidden) < CLOSE
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_last_layer_is_read_before_the_final_norm(family, model_folders, facts, contexts):
+    residual = LanguageModel(facts[family] | {"layer": 2}, "float32", "cpu").residual(contexts)
+    whole = AutoModelForCausalLM.from_pretrained(model_folders[family], dtype=torch.float32)
+    seen = []
+    whole.base_model.layers[2].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with torch.no_grad():
+        whole(input_ids=contexts)
+    output = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
+    assert relative_difference(residual, output) < CLOSE
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_equals_saebenchs_language_model(family, model_folders, facts, contexts):
+    """SAEBench reads blocks.L.hook_resid_post of a HookedTransformer."""
+    residual = LanguageModel(facts[family], "float32", "cpu").residual(contexts)
+    hooked = hooked_transformer(family, model_folders[family])
+    hook = f"blocks.{LAYER}.hook_resid_post"
+    _, cache = hooked.run_with_cache(contexts, names_filter=hook, return_type=None)
+    assert relative_difference(residual, cache[hook]) < CLOSE
+
+
+def hooked_transformer(family: str, folder):
+    """transformer-lens' model with the weights of a local directory, unprocessed."""
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
+    from transformer_lens import loading_from_pretrained as loading
+    from transformer_lens.pretrained.weight_conversions import convert_gemma_weights, convert_neox_weights
+
+    whole = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    if family == "gpt_neox":
+        config = loading.get_pretrained_model_config(str(folder))
+        state = convert_neox_weights(whole, config)
+    else:
+        small = AutoConfig.from_pretrained(folder)
+        known = loading.get_pretrained_model_config("google/gemma-2-2b").to_dict()
+        known |= {
+            "d_model": small.hidden_size,
+            "d_head": small.head_dim,
+            "n_heads": small.num_attention_heads,
+            "n_key_value_heads": small.num_key_value_heads,
+            "d_mlp": small.intermediate_size,
+            "n_layers": small.num_hidden_layers,
+            "n_ctx": small.max_position_embeddings,
+            "d_vocab": small.vocab_size,
+            "d_vocab_out": small.vocab_size,
+            "window_size": small.sliding_window,
+            "attn_types": ["local" if kind == "sliding_attention" else "global" for kind in small.layer_types],
+            "attn_scale": small.query_pre_attn_scalar**0.5,
+            "rotary_dim": small.head_dim,
+            "tokenizer_name": None,
+        }
+        config = HookedTransformerConfig.from_dict(known)
+        state = convert_gemma_weights(whole, config)
+    config.device, config.dtype = "cpu", torch.float32
+    hooked = HookedTransformer(config)
+    hooked.load_and_process_state_dict(
+        state, fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False,
+        refactor_factored_attn_matrices=False,
+    )  # fmt: skip
+    return hooked.eval()
+
+
+def test_facts(facts):
+    assert facts["gpt_neox"]["bos"] is False and facts["gemma2"]["bos"] is True
+    assert facts["gpt_neox"]["special_ids"] == [0] and facts["gemma2"]["special_ids"] == [0, 1, 2]
+    assert facts["gemma2"]["width"] == 32 and facts["gemma2"]["layers"] == 3
+
+
+def refused(family, folder, **changes) -> str:
+    with pytest.raises(InputError) as error:
+        describe(model_entry(family, folder) | changes)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_layer_beyond_the_model_is_refused(model_folders):
+    assert "layer 3 is beyond the model, whose layers are 0 to 2" in refused(
+        "gpt_neox", model_folders["gpt_neox"], layer=3
+    )
+
+
+def test_a_mask_of_several_tokens_is_refused(model_folders):
+    message = refused("gpt_neox", model_folders["gpt_neox"], mask="masked away")
+    assert "'masked away' is" in message and "one token" in message
+
+
+def test_contexts_longer_than_the_model_reads_are_refused(model_folders):
+    assert "tokens.context_length: 65" in refused("gemma2", model_folders["gemma2"], context_length=65)
+
+
+def test_a_directory_without_tokenizer_is_refused(model_folders, tmp_path):
+    shutil.copytree(model_folders["gpt_neox"], tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").unlink()
+    assert "has no tokenizer" in refused("gpt_neox", tmp_path / "model")
+
+
+def test_a_directory_without_a_model_is_refused(tmp_path):
+    assert "config.json is missing" in refused("gpt_neox", tmp_path)
+    assert "config.json is missing" in refused("gpt_neox", tmp_path / "nowhere")
+
+
+def test_another_family_is_refused(model_folders, tmp_path):
+    shutil.copytree(model_folders["gpt_neox"], tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
+    assert "gpt2 models are not supported" in refused("gpt_neox", tmp_path / "model")
+
+
+def test_truncated_weights_are_named(model_folders, facts, tmp_path):
+    shutil.copytree(model_folders["gpt_neox"], tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(InputError, match="tiny-gpt_neox"):
+        LanguageModel(facts["gpt_neox"] | {"path": str(tmp_path / "model")}, "float32", "cpu")
+
+
+def test_a_hub_model_that_cannot_be_fetched_says_what_to_do():
+    entry = model_entry("gpt_neox", "unused") | {"hub": "nobody/nothing", "path": None}
+    with pytest.raises(InputError, match=r"cannot fetch nobody/nothing .*hf auth login"):
+        describe(entry)
+
+
+def test_a_gpu_where_there_is_none_is_refused():
+    if torch.cuda.is_available():
+        check_device("cuda", "bfloat16")
+        return
+    with pytest.raises(InputError, match=r"compute\.device: cuda asks for a GPU"):
+        check_device("cuda", "bfloat16")
+
+
+def test_bfloat16_on_a_cpu_is_refused():
+    with pytest.raises(InputError, match=r"training\.autocast: bfloat16 needs a GPU"):
+        check_device("cpu", "bfloat16")
+
+
+def test_missing_weights_are_an_error_and_not_made_up(model_folders, facts, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(model_folders["gpt_neox"], tmp_path / "model")
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    del weights["gpt_neox.layers.1.mlp.dense_h_to_4h.weight"]
+    save_file(weights, tmp_path / "model" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=r"lacks weights \(layers\.1\.mlp"):
+        LanguageModel(facts["gpt_neox"] | {"path": str(tmp_path / "model")}, "float32", "cpu")

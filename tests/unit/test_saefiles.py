@@ -1,0 +1,93 @@
+"""A cell's files load in dictionary_learning, SAELens and SAEBench, which then reconstruct alike."""
+
+import json
+import subprocess
+
+import pytest
+import torch
+from dictionary_learning.utils import load_dictionary
+from sae_lens import SAE
+
+from conftest import COMPUTE, train_settings
+from maskedsae.models import LanguageModel
+from maskedsae.saefiles import load_for_saebench
+from maskedsae.tokens import Tokens
+from maskedsae.trainers import TRAINERS
+from maskedsae.training import train_set
+
+
+@pytest.fixture(scope="module")
+def cells(facts, tokens_folders, tmp_path_factory):
+    """One trained cell for each trainer."""
+    folders = {}
+    for trainer in TRAINERS:
+        folders[trainer] = tmp_path_factory.mktemp(trainer) / "l0_8"
+        settings = train_settings(trainer)
+        train_set({8: folders[trainer]}, settings, facts["gpt_neox"], tokens_folders["gpt_neox"], COMPUTE)
+    return folders
+
+
+@pytest.fixture(scope="module")
+def activations(facts, tokens_folders):
+    model = LanguageModel(facts["gpt_neox"], "float32", "cpu")
+    return model.residual(torch.from_numpy(Tokens.open(tokens_folders["gpt_neox"]).heldout(0, 20))).flatten(0, 1)
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+@torch.no_grad()
+def test_three_loaders_reconstruct_alike(trainer, cells, activations):
+    folder = cells[trainer] / "sae"
+    dictionary, _ = load_dictionary(str(folder), device="cpu")
+    reconstruction, features = dictionary(activations, output_features=True)
+    assert (features != 0).sum() > 0
+    for other in (SAE.load_from_disk(folder), load_for_saebench(folder, "tiny")):
+        assert torch.equal(other.encode(activations) != 0, features != 0)
+        torch.testing.assert_close(other(activations), reconstruction, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_saebench_knows_the_architecture_and_the_place(trainer, cells):
+    sae = load_for_saebench(cells[trainer] / "sae", "tiny")
+    assert sae.cfg.architecture == trainer
+    assert sae.cfg.hook_name == "blocks.1.hook_resid_post"
+    assert sae.check_decoder_norms()
+
+
+def test_checksums_are_sha256sums_own_format(cells):
+    folder = cells["matryoshka_batch_topk"] / "sae"
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder, check=True)
+    assert len((folder / "SHA256SUMS").read_text().splitlines()) == 4
+
+
+def test_provenance_says_where_the_sae_came_from(cells):
+    origin = json.loads((cells["topk"] / "sae" / "provenance.json").read_text())
+    assert origin["tokens"] == 6400 and origin["steps"] == 100 and origin["threads"] == 1
+    assert origin["settings"]["trainer"] == "topk" and origin["l0"] == 8
+    assert origin["versions"]["torch"] == torch.__version__
+    assert origin["wall_seconds"] > 0 and origin["device"].startswith("cpu")
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+@torch.no_grad()
+def test_quality_is_measured_on_clean_held_out_text(trainer, cells, activations, facts, tokens_folders):
+    """The streamed sums against the plain formulas, on all activations at once."""
+    quality = json.loads((cells[trainer] / "sae" / "quality.json").read_text())
+    contexts = torch.from_numpy(Tokens.open(tokens_folders["gpt_neox"]).heldout(0, 20)).flatten()
+    x = activations[contexts != 0]
+    dictionary, _ = load_dictionary(str(cells[trainer] / "sae"), device="cpu")
+    x_hat, features = dictionary(x, output_features=True)
+    residual = (x - x_hat).double()
+    assert quality["tokens"] == len(x) < len(activations)
+    assert quality["l0"] == pytest.approx((features != 0).sum(1).double().mean().item(), rel=1e-3)
+    explained = 1 - (residual.var(0).sum() / x.double().var(0).sum()).item()
+    assert quality["explained_variance"] == pytest.approx(explained, rel=1e-4)
+    assert quality["mse"] == pytest.approx(residual.pow(2).mean().item(), rel=1e-4)
+    assert quality["dead_latents"] == pytest.approx(((features != 0).sum(0) == 0).sum().item(), abs=1)
+
+
+def test_training_csv_has_what_people_watch(cells):
+    lines = (cells["matryoshka_batch_topk"] / "training.csv").read_text().splitlines()
+    header, rows = lines[0].split(","), [line.split(",") for line in lines[1:]]
+    assert header[:7] == ["step", "tokens", "loss", "l0", "explained_variance", "mse", "dead_latents"]
+    assert [int(row[0]) for row in rows] == [*range(0, 100, 10), 99]
+    assert float(rows[-1][4]) > float(rows[0][4])  # it explains more than at the start
