@@ -26,6 +26,7 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
+	$(BIN)/snakemake --lint --configfile profiles/demo/demo.yaml
 
 format: env
 	$(BIN)/ruff format .

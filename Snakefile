@@ -2,7 +2,11 @@
 #
 # A configuration becomes a grid of cells; tokens flow through a language model into activations, activations into
 # sparse autoencoders. Every path reads results/{run}/{model}/{stream}/{trainer}/l0_{l0}/seed_{seed}/…
-# `snakemake -n saes` shows what would be done, and why.
+#
+#     snakemake --profile profiles/local -n saes     what would be done, and why
+#     snakemake --profile profiles/local saes        do it, on this machine
+#
+# Always with a profile: it tells Snakemake what counts as a change.
 
 from snakemake.utils import min_version
 

@@ -1,8 +1,10 @@
 # The checked configuration, the cells that it spells out, and where things are.
 
 import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.enums import RerunTrigger
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
@@ -22,9 +24,33 @@ OTHER_SETS = cells_of.l0_sets(config, needed=False)
 wildcard_constraints:
     run=config["run"],
     model="|".join(model["name"] for model in config["models"]),
+    lm="[^/]+",
 
 
 def model_files(wildcards):
-    """A local model's directory is an input, so that one that the workflow trains itself is made first."""
+    """A local model's files are inputs, so that one that the workflow trains itself is made first."""
     path = cells_of.by_name(config["models"], wildcards.model)["path"]
-    return [f"{path}/config.json"] if path else []
+    if not path:
+        return []
+    sharded = Path(path, "model.safetensors.index.json").exists()
+    return [f"{path}/config.json", f"{path}/model.safetensors{'.index.json' if sharded else ''}"]
+
+
+def finished_saes():
+    return [path for cells in TABLE_SETS + OTHER_SETS for path in cells.files() if Path(path).exists()]
+
+
+onstart:
+    # Without a profile Snakemake goes by the time stamps of scripts: a fresh checkout would train everything again.
+    if RerunTrigger.CODE in workflow.rerun_triggers and finished_saes():
+        raise WorkflowError(
+            "SAEs are finished here, and without a profile a touched script would train them again: add --profile profiles/local"
+        )
+    # Before the hours of tokenising that come first. On a cluster, the job's own machine is what counts, and it checks.
+    if workflow.local_exec and not workflow.remote_exec and config["compute"]["device"] != "cpu":
+        from maskedsae.models import check_device
+
+        try:
+            check_device(config["compute"]["device"], config["training"]["autocast"])
+        except InputError as error:
+            raise WorkflowError(str(error)) from None

@@ -39,6 +39,6 @@ rule tokens:
         mem_mb=4000,
         runtime="8h",
     params:
-        settings=cells_of.token_settings(config),
+        *cells_of.spelled_out(cells_of.token_settings(config)),
     script:
         "../scripts/tokens.py"

@@ -23,6 +23,6 @@ for cells in TABLE_SETS + OTHER_SETS:
             runtime="24h",
             gpu=0 if config["compute"]["device"] == "cpu" else 1,
         params:
-            settings=cells_of.train_settings(config, cells),
+            *cells_of.spelled_out(cells_of.train_settings(config, cells)),
         script:
             "../scripts/train.py"

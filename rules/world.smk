@@ -1,0 +1,48 @@
+# world_text: the corpus of small language models that the workflow trains itself, from text that sae-probes ships.
+# world_lm:   one of these models, as a Hugging Face model directory. A model of the configuration that has such a
+#             directory as its `path` is then made when it is needed; nothing else knows that it is homemade.
+
+
+rule world_text:
+    output:
+        "results/{run}/world/corpus.jsonl",
+    log:
+        "results/{run}/logs/world_text.log",
+    benchmark:
+        "results/{run}/benchmarks/world_text.tsv"
+    conda:
+        "../envs/maskedsae.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        settings=lambda wildcards: cells_of.world_text_settings(config),
+    script:
+        "../scripts/world_text.py"
+
+
+rule world_lm:
+    input:
+        "results/{run}/world/corpus.jsonl",
+    output:
+        multiext(
+            "results/{run}/world/{lm}/",
+            "config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        ),
+    log:
+        "results/{run}/logs/world_lm/{lm}.log",
+    benchmark:
+        "results/{run}/benchmarks/world_lm/{lm}.tsv"
+    conda:
+        "../envs/maskedsae.yaml"
+    threads: config["compute"]["threads"]
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        settings=lambda wildcards: cells_of.world_lm_settings(config, wildcards.lm),
+    script:
+        "../scripts/world_lm.py"

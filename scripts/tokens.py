@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from maskedsae.files import read_json
-from maskedsae.grid import token_arguments
+from maskedsae.grid import gathered, token_arguments
 from maskedsae.job import job
 from maskedsae.models import tokenizer_of
-from maskedsae.tokens import write_tokens
+from maskedsae.packing import write_tokens
 
 with job(snakemake.log[0]):
-    facts, settings = read_json(snakemake.input.model), snakemake.params.settings
+    facts, settings = read_json(snakemake.input.model), gathered(snakemake.params)
     write_tokens(
         Path(snakemake.output[0]).parent,
         tokenizer_of(facts),

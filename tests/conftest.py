@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from maskedsae.models import describe
-from maskedsae.tokens import write_tokens
+from maskedsae.packing import write_tokens
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = ("gpt_neox", "gemma2")

@@ -1,23 +1,53 @@
 """Refusing a wrong configuration before any job runs: one line that names the key, the value and what to do."""
 
+import json
 from difflib import get_close_matches
+from math import isfinite, nan
 from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.validators import extend
 
 from .errors import InputError
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 
-# Folders beside the models' own in results/{run}/.
-RESERVED = {"world", "tables", "figures", "logs", "benchmarks"}
+# Folders beside the models' own in results/{run}/, and beside the streams' own in results/{run}/{model}/; `oracle` is
+# what scores.csv calls probes on raw activations.
+RESERVED = {"models": {"world", "tables", "figures", "logs", "benchmarks"}, "streams": {"tokens", "oracle"}}
+
+TYPES = {
+    "array": "a list",
+    "object": "a mapping",
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+BOUNDS = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}
+
+
+def _is_whole(_, value: object) -> bool:
+    """Not 20.0, as JSON Schema has it: it would stand in a path."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_, value: object) -> bool:
+    """Not .nan, which is within any bounds."""
+    return _is_whole(_, value) or (isinstance(value, float) and isfinite(value))
+
+
+TYPE_CHECKER = Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": _is_whole, "number": _is_number})
+Validator = extend(Draft202012Validator, type_checker=TYPE_CHECKER)
 
 
 def check(config: dict) -> None:
     schema = yaml.safe_load(SCHEMA.read_text())
-    if error := best_match(Draft202012Validator(schema).iter_errors(config)):
+    if error := best_match(Validator(schema).iter_errors(config)):
         raise InputError(f"configuration: {_one_line(error)}")
     _check_names(config)
     _check_l0(config)
@@ -43,11 +73,39 @@ def _one_line(error: ValidationError) -> str:
         allowed = [str(value) for value in error.validator_value]
         close = get_close_matches(str(error.instance), allowed, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
-        return f"{where}: {error.instance!r} is not one of {', '.join(allowed)}{hint}"
+        return f"{where}: {_shown(error.instance)} is not one of {', '.join(allowed)}{hint}"
     if error.validator == "type":
-        wanted = error.validator_value if isinstance(error.validator_value, str) else " or ".join(error.validator_value)
-        return f"{where}: {error.instance!r} is not of type {wanted}"
+        return f"{where}: {_not_of_type(error.instance, error.validator_value)}"
+    if error.validator in ("minItems", "minLength"):
+        return f"{where}: must not be empty"
+    if error.validator == "pattern":
+        return f"{where}: {_shown(error.instance)} is not {error.schema.get('description', error.validator_value)}"
+    if error.validator in BOUNDS:
+        bound = f"{BOUNDS[error.validator]} {error.validator_value}"
+        return f"{where}: {_shown(error.instance)} is out of range: it must be {bound}"
     return f"{where}: {error.message}"
+
+
+def _not_of_type(value: object, types: str | list[str]) -> str:
+    types = [types] if isinstance(types, str) else types
+    line = f"{_shown(value)} is not {' or '.join(TYPES[name] for name in types)}"
+    if isinstance(value, int | float) and "string" in types:
+        return f'{line}: write "{value}"'
+    try:
+        number = float(value) if isinstance(value, str | float) else nan
+    except ValueError:
+        return line
+    # YAML reads 3e-4 as text, since it has no point, and 5.0e8 as a number that is not whole.
+    if "integer" in types and number.is_integer():
+        return f"{line}: write {int(number)}"
+    if "number" in types and isfinite(number):
+        return f"{line}: write {yaml.safe_dump(number).split()[0]}"
+    return line
+
+
+def _shown(value: object) -> str:
+    """As YAML would have it."""
+    return json.dumps(value, default=str, ensure_ascii=False)
 
 
 def _dotted(path) -> str:
@@ -60,18 +118,18 @@ def _join(where: str, key: object) -> str:
 
 def _check_names(config: dict) -> None:
     for key in ("models", "streams", "tables"):
-        _unique(key, [entry["name"] for entry in config[key]])
+        names = [entry["name"] for entry in config[key]]
+        _unique(key, names, "give each its own name")
+        for name in RESERVED.get(key, set()).intersection(names):
+            raise InputError(f"configuration: {key}: {name} is a name that results/ uses itself: choose another")
     for key in ("trainers", "l0", "seeds"):
-        _unique(key, config[key])
-    for model in config["models"]:
-        if model["name"] in RESERVED:
-            raise InputError(f"configuration: models: {model['name']} is the name of a results folder: choose another")
+        _unique(key, config[key], "keep one")
 
 
-def _unique(key: str, values: list) -> None:
+def _unique(key: str, values: list, remedy: str) -> None:
     for value in values:
         if values.count(value) > 1:
-            raise InputError(f"configuration: {key}: {value} is given twice: keep one, or give each its own name")
+            raise InputError(f"configuration: {key}: {value} is given twice: {remedy}")
 
 
 def _check_l0(config: dict) -> None:
@@ -79,7 +137,7 @@ def _check_l0(config: dict) -> None:
     for l0 in config["l0"]:
         if l0 > dict_size:
             raise InputError(f"configuration: l0: {l0} is larger than the dictionary (training.dict_size {dict_size})")
-    _unique("l0_sets", [l0 for group in config["l0_sets"] for l0 in group])
+    _unique("l0_sets", [l0 for group in config["l0_sets"] for l0 in group], "an l0 is trained in one set only")
 
 
 def _check_tables(config: dict) -> None:

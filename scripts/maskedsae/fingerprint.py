@@ -29,22 +29,33 @@ def fingerprint(module: str) -> dict[str, str]:
 
 @cache
 def _parse(module: str) -> tuple[str, list[str]]:
-    tree = ast.parse((PACKAGE / f"{module.replace('.', '/')}.py").read_text())
+    tree = ast.parse(_file(module).read_text())
     imported = [name for node in ast.walk(tree) for name in _imported(module, node)]
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
-            body[0] = ast.Pass()
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:12], imported
+    return hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()[:12], imported
+
+
+def _plain(node: object) -> object:
+    """A syntax tree as nested lists, the same in every Python: `ast.unparse` and `ast.dump` differ between versions."""
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    if not isinstance(node, ast.AST):
+        return node
+    fields = dict(ast.iter_fields(node))
+    if isinstance(fields.get("body"), list):
+        fields["body"] = [line for line in fields["body"] if not _is_text(line)]
+    return [type(node).__name__, *((name, _plain(value)) for name, value in fields.items() if value not in (None, []))]
+
+
+def _is_text(line: ast.AST) -> bool:
+    """A docstring, or a string that stands alone as a comment."""
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
 def _imported(module: str, node: ast.AST) -> list[str]:
     """Modules of this package that an import statement of `module` names."""
+    if isinstance(node, ast.Import):
+        names = [alias.name.removeprefix("maskedsae.") for alias in node.names if alias.name.startswith("maskedsae.")]
+        return [name for name in names if _file(name).is_file()]
     if not isinstance(node, ast.ImportFrom):
         return []
     if node.level:
@@ -56,4 +67,8 @@ def _imported(module: str, node: ast.AST) -> list[str]:
     base = ".".join([*parent, *([node.module] if node.module else [])]).removeprefix("maskedsae").removeprefix(".")
     names = [base] if base else []
     names += [f"{base}.{alias.name}" if base else alias.name for alias in node.names]
-    return [name for name in names if (PACKAGE / f"{name.replace('.', '/')}.py").is_file()]
+    return [name for name in names if _file(name).is_file()]
+
+
+def _file(module: str) -> Path:
+    return PACKAGE / f"{module.replace('.', '/')}.py"

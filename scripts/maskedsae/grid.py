@@ -3,6 +3,7 @@
 A cell is one SAE: (model, stream, trainer, l0, seed). A job trains an l0 set: cells that differ in l0 alone.
 """
 
+import json
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -43,7 +44,7 @@ class L0Set:
 def folders_of(outputs: list[str]) -> dict[int, Path]:
     """{l0: the cell's folder} of a training job, read off its outputs' paths."""
     folders = {Path(output).parent for output in outputs if Path(output).name == "training.csv"}
-    return {int(folder.parent.name.removeprefix("l0_")): folder for folder in sorted(folders)}
+    return dict(sorted((int(folder.parent.name.removeprefix("l0_")), folder) for folder in folders))
 
 
 def needed_l0s(config: dict, model: str, stream: str) -> set[int]:
@@ -78,38 +79,39 @@ def by_name(entries: list[dict], name: str) -> dict:
 def model_settings(config: dict, model: str) -> dict:
     entry = by_name(config["models"], model)
     facts = {key: entry[key] for key in ("name", "hub", "path", "revision", "layer", "bos")}
-    return facts | {"mask": config["mask"], "context_length": config["tokens"]["context_length"]}
+    of_all = {"mask": config["mask"], "context_length": config["tokens"]["context_length"]}
+    return facts | of_all | {"code": fingerprint("models")}
 
 
 def token_settings(config: dict) -> dict:
-    """What decides the tokens of a model, beside the model itself."""
-    training = config["training"]
-    return {
-        "corpus": {key: value for key, value in config["corpus"].items() if value is not None},
-        "tokens": config["tokens"],
-        "training": {key: training[key] for key in ("tokens", "drop_bos", "max_norm_multiple")},
-        "code": fingerprint("tokens"),
-    }
+    """What decides the tokens of a model, beside the model itself: enough contexts to give every step its activations.
 
-
-def token_arguments(settings: dict, bos: bool) -> dict:
-    """`tokens.write_tokens`'s keywords: enough contexts to give every step its activations."""
-    tokens, training = settings["tokens"], settings["training"]
-    if training["drop_bos"] and not bos:
-        raise InputError(
-            "training.drop_bos: this model's contexts have no BOS: set it to false, or the model's bos to true"
-        )
+    Numbers are computed here and not in the job, so that a dry run sees them change.
+    """
+    tokens, training = config["tokens"], config["training"]
     activations = training["tokens"]
     if training["max_norm_multiple"] is not None:
         activations += activations // 100  # to spare for those that are dropped
     return {
+        "corpus": {key: value for key, value in config["corpus"].items() if value is not None},
         "context_length": tokens["context_length"],
         "train_contexts": -(-activations // (tokens["context_length"] - training["drop_bos"])),
         "heldout_contexts": tokens["heldout_contexts"],
         "separator": tokens["separator"],
-        "bos": bos,
         "repeat": tokens["repeat"],
+        "drop_bos": training["drop_bos"],
+        "code": fingerprint("packing"),
     }
+
+
+def token_arguments(settings: dict, bos: bool) -> dict:
+    """`tokens.write_tokens`'s keywords for a model whose contexts start with BOS, or do not."""
+    if settings["drop_bos"] and not bos:
+        raise InputError(
+            "training.drop_bos: this model's contexts have no BOS: set it to false, or the model's bos to true"
+        )
+    names = ("context_length", "train_contexts", "heldout_contexts", "separator", "repeat")
+    return {name: settings[name] for name in names} | {"bos": bos}
 
 
 def train_settings(config: dict, cells: L0Set) -> dict:
@@ -127,3 +129,37 @@ def train_settings(config: dict, cells: L0Set) -> dict:
         "seed": cells.seed,
         "code": fingerprint("training"),
     }
+
+
+def world_text_settings(config: dict) -> dict:
+    return {key: config["world"][key] for key in ("characters", "seed")} | {"code": fingerprint("world.text")}
+
+
+def world_lm_settings(config: dict, name: str) -> dict:
+    model = by_name(config["world"]["language_models"], name)
+    return {key: model[key] for key in ("family", "training")} | {
+        "seed": config["world"]["seed"],
+        "code": fingerprint("world.language_model"),
+    }
+
+
+def spelled_out(settings: dict, prefix: str = "") -> list[str]:
+    """Settings as params of a rule, one a line ("training.batch: 2048"), so that a dry run names just what changed."""
+    lines = []
+    for key, value in settings.items():
+        nested = isinstance(value, dict) and value
+        lines += spelled_out(value, f"{prefix}{key}.") if nested else [f"{prefix}{key}: {json.dumps(value)}"]
+    return lines
+
+
+def gathered(lines: list[str]) -> dict:
+    """The settings that were spelled out."""
+    settings: dict = {}
+    for line in lines:
+        name, value = line.split(": ", 1)
+        *path, last = name.split(".")
+        place = settings
+        for key in path:
+            place = place.setdefault(key, {})
+        place[last] = json.loads(value)
+    return settings

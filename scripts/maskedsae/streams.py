@@ -25,6 +25,7 @@ class ActivationStream:
         model: LanguageModel,
         tokens: Tokens,
         *,
+        name: str,
         p: float,
         mask_id: int,
         special_ids: list[int],
@@ -35,7 +36,7 @@ class ActivationStream:
         drop_bos: bool = False,
         max_norm_multiple: float | None = None,
     ):
-        self.model, self.tokens = model, tokens
+        self.model, self.tokens, self.name = model, tokens, name
         self.p, self.mask_id, self.special_ids, self.seed = p, mask_id, special_ids, seed
         self.batch, self.block_contexts, self.lm_batch = batch, block_contexts, lm_batch
         self.drop_bos, self.max_norm_multiple = drop_bos, max_norm_multiple
@@ -46,6 +47,7 @@ class ActivationStream:
         """What dictionary_learning writes beside the SAE as "buffer"."""
         return {
             "model": self.model.name,
+            "stream": self.name,
             "p": self.p,
             "mask_id": self.mask_id,
             "seed": self.seed,

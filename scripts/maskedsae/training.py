@@ -151,6 +151,7 @@ def make_stream(model: LanguageModel, tokens: Tokens, settings: dict, facts: dic
     return ActivationStream(
         model,
         tokens,
+        name=settings["stream"]["name"],
         p=settings["stream"]["p"],
         mask_id=facts["mask_id"],
         special_ids=facts["special_ids"],
@@ -178,11 +179,12 @@ def learn_all(learners: list[Learner], stream: ActivationStream, training: dict,
     on_gpu = compute["device"].startswith("cuda")
     autocast = torch.autocast("cuda", dtype=dtype) if on_gpu else nullcontext()
     clock, saved = Clock(behind.seconds, step), time.monotonic()
-    what = f"{stream.model.name} p={stream.p:g} l0={','.join(str(learner.l0) for learner in learners)}"
+    what = f"{stream.model.name} {stream.name} l0 {', '.join(str(learner.l0) for learner in learners)}"
     with Progress(what, steps, "steps", start=step) as progress:
         for block, carry, batches in stream.blocks(behind.block, behind.carry):
             if time.monotonic() - saved > 60 * compute["checkpoint_minutes"]:
                 save_all(learners, step, block, carry, clock)
+                log.info("%s: checkpoint at step %s of %s", what, f"{step:,}", f"{steps:,}")
                 saved = time.monotonic()
             for batch in batches[: steps - step]:
                 x = batch.to(dtype)
@@ -219,7 +221,6 @@ def save_all(learners: list[Learner], step: int, block: int, carry: torch.Tensor
         if learner.step == step:
             learner.seconds = clock.seconds()
             learner.save(block, carry)
-    log.info("checkpoint at step %s", f"{step:,}")
 
 
 def norm_factor(stream: ActivationStream, batches: int) -> float:
@@ -274,8 +275,9 @@ def publish(
         write_json(learner.folder / "sae" / "provenance.json", origin)
         row = measured[learner.l0]
         log.info(
-            "%s: l0 on clean text %.1f (nominal %d), explained variance %.3f, dead latents %d of %d",
-            *(learner.folder, row["l0"], learner.l0, row["explained_variance"], row["dead_latents"], row["latents"]),
+            "%s %s: l0 %.1f on clean text (nominal %d), explained variance %.3f, %d of %d latents dead",
+            *(model.name, stream.name, row["l0"], learner.l0, row["explained_variance"]),
+            *(row["dead_latents"], row["latents"]),
         )
 
 

@@ -1,0 +1,135 @@
+"""Train a small language model on the demo's corpus and on the first-letter task, and save it as Hugging Face does."""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from ..errors import InputError
+from ..progress import Progress, log
+from .architectures import LONGEST_CONTEXT, build_model, scale_residual_stream, share_letters
+from .spelling import ANSWER, TEMPLATE_TOKEN, TEXT, Speller
+from .tokenizer import read_texts, train_tokenizer
+
+LOSS_WEIGHTS = {TEXT: 1.0, ANSWER: 0.5, TEMPLATE_TOKEN: 0.2}  # of the mean over tokens of that kind; words: none
+RESIDUAL_RMS = 16.0  # of the finished model; scale_residual_stream says why
+WARMUP = 20  # steps
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Size and training of one model; it sees batch x context x steps tokens: 8 x 128 x 500 = 0.5M in the demo."""
+
+    vocabulary: int
+    layers: int
+    width: int
+    heads: int
+    context: int
+    batch: int
+    """Rows a step."""
+    spelling_rows: int
+    """How many of them hold the first-letter task; the others are text."""
+    steps: int
+    lr: float
+
+    def __post_init__(self):
+        if not 0 < self.spelling_rows < self.batch:
+            raise InputError(f"spelling_rows: {self.spelling_rows} must leave rows of the {self.batch} to text")
+        if self.context > LONGEST_CONTEXT:
+            raise InputError(f"context: {self.context} is over the models' {LONGEST_CONTEXT} positions")
+
+
+def train_language_model(corpus_path: str | Path, folder: str | Path, family: str, settings: dict, seed: int) -> None:
+    """Train tokenizer and model into `folder`. The same arguments, versions and threads give the same bytes."""
+    try:
+        settings = Settings(**settings)
+    except TypeError as error:
+        raise InputError(f"settings of the language model: {error}") from error
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        tokenizer = train_tokenizer(corpus_path, temporary, family, settings.vocabulary)
+        torch.manual_seed(seed)
+        model = build_model(family, tokenizer, settings.layers, settings.width, settings.heads, settings.context)
+        train(model, tokenizer, corpus_path, settings, seed)
+        model.save_pretrained(temporary)
+        publish(Path(temporary), folder)
+
+
+def train(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, corpus_path: str | Path, settings: Settings, seed: int
+) -> None:
+    speller = Speller(tokenizer)
+    share_letters(model, speller.ids_by_letter)
+    text = text_rows(tokenizer, corpus_path, settings)
+    rng = np.random.default_rng(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, settings.steps))
+    history = []
+    model.train()
+    with Progress(f"{model.config.model_type} language model", settings.steps, "steps") as progress:
+        for rows in text.reshape(settings.steps, -1, settings.context):
+            ids, kinds = speller.rows(settings.spelling_rows, settings.context, rng)
+            ids = torch.from_numpy(np.concatenate([rows, ids]))
+            kinds = torch.from_numpy(np.concatenate([np.full_like(rows, TEXT), kinds]))
+            losses = losses_by_kind(model, ids, kinds)
+            optimizer.zero_grad()
+            sum(LOSS_WEIGHTS[kind] * loss for kind, loss in losses.items()).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            history.append([losses[TEXT].item(), losses[ANSWER].item()])
+            progress.advance(1, "loss of text {:.2f}, of letters {:.2f}".format(*history[-1]))
+    last_tenth = history[-settings.steps // 10 :]
+    losses = np.mean(last_tenth, axis=0)
+    log.info("%s language model: loss of text %.2f, of letters %.2f at the end", model.config.model_type, *losses)
+    model.eval()
+    scale_residual_stream(model, RESIDUAL_RMS / residual_rms(model, ids))
+
+
+def text_rows(tokenizer: PreTrainedTokenizerFast, corpus_path: str | Path, settings: Settings) -> np.ndarray:
+    """Enough rows of packed text for the run, in the corpus's order; each begins with BOS if the tokenizer adds it."""
+    lead = tokenizer.encode("")
+    length = settings.context - len(lead)
+    rows = settings.steps * (settings.batch - settings.spelling_rows)
+    stream = []
+    for text in read_texts(corpus_path):
+        stream += [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
+        if len(stream) >= rows * length:
+            packed = np.array(stream[: rows * length]).reshape(rows, length)
+            return np.concatenate([np.tile(lead, (rows, 1)).astype(packed.dtype), packed], axis=1)
+    raise InputError(f"{corpus_path}: {len(stream):,} tokens, but training needs {rows * length:,}: ask for more text")
+
+
+def rate(step: int, steps: int) -> float:
+    return min((step + 1) / WARMUP, 0.5 * (1 + np.cos(np.pi * step / steps)))
+
+
+def losses_by_kind(model: PreTrainedModel, ids: torch.Tensor, kinds: torch.Tensor) -> dict[int, torch.Tensor]:
+    """Mean next-token loss of each kind of token. Words of the first-letter task are random: nothing to learn there."""
+    logits = model(input_ids=ids[:, :-1]).logits
+    losses = cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+    kinds = kinds[:, 1:].flatten()
+    return {kind: losses[kinds == kind].mean() for kind in LOSS_WEIGHTS}
+
+
+@torch.no_grad()
+def residual_rms(model: PreTrainedModel, ids: torch.Tensor) -> float:
+    """Of the output of the middle layer (2 of 0 to 3), without the first position, which is often an outlier."""
+    layers = model.config.num_hidden_layers
+    middle = min(layers // 2 + 1, layers - 1)  # hidden_states begins with the embedding and ends after the final norm
+    states = model(input_ids=ids, output_hidden_states=True).hidden_states[middle]
+    return states[:, 1:].pow(2).mean().sqrt().item()
+
+
+def publish(temporary: Path, folder: Path) -> None:
+    """Move the files into place, config.json last: without it no loader takes the folder for a model."""
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").unlink(missing_ok=True)
+    for path in sorted(temporary.iterdir(), key=lambda path: path.name == "config.json"):
+        os.replace(path, folder / path.name)

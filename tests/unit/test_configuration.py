@@ -1,0 +1,157 @@
+"""A wrong configuration is refused in one line that names the key and says what to do."""
+
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from maskedsae.configuration import SCHEMA, check
+from maskedsae.errors import InputError
+
+CONFIG = Path(__file__).parents[2] / "config.yaml"
+PAPER = yaml.safe_load(CONFIG.read_text())
+MATRYOSHKA = "trainer_settings.matryoshka_batch_topk"
+
+# (key, value that it is given, what the line says). A key may go through lists: models.0.layer.
+WRONG = [
+    ("trainning", {}, "trainning: unknown key: did you mean training?"),
+    ("training.btach", 1, "training.btach: unknown key: did you mean batch?"),
+    ("models.1.layr", 12, "models[1].layr: unknown key: did you mean layer?"),
+    ("corpus.zzz", 1, "corpus.zzz: unknown key: known keys here: dataset, "),
+    ("corpus.filter.equal", "x", "corpus.filter.equal: unknown key: did you mean equals?"),
+    ("trainers", ["matroshka_batch_topk"], "is not one of matryoshka_batch_topk, batch_topk, topk, jumprelu (did you"),
+    ("streams.1.p", 1.2, "streams[1].p: 1.2 is out of range: it must be at most 1"),
+    ("streams.1.p", -0.1, "streams[1].p: -0.1 is out of range: it must be at least 0"),
+    ("streams.1.p", float("nan"), "streams[1].p: NaN is not a number"),
+    ("training.max_norm_multiple", 1, "training.max_norm_multiple: 1 is out of range: it must be more than 1"),
+    ("seeds", [-1], "seeds[0]: -1 is out of range"),
+    ("l0", 20, "l0: 20 is not a list"),
+    ("l0", [], "l0: must not be empty"),
+    ("l0", [20, 4097], "l0: 4097 is larger than the dictionary (training.dict_size 4096)"),
+    ("l0", [20.0], "l0[0]: 20.0 is not a whole number: write 20"),
+    ("run", 7, 'run: 7 is not text: write "7"'),
+    ("run", "my/run", 'run: "my/run" is not a name that can stand in a path: letters, digits, dots and hyphens'),
+    ("mask", "", "mask: must not be empty"),
+    # What YAML makes of 3e-4 and 5.0e8.
+    (f"{MATRYOSHKA}.lr", "3e-4", f'{MATRYOSHKA}.lr: "3e-4" is not a number: write 0.0003'),
+    ("training.tokens", 5.0e8, "training.tokens: 500000000.0 is not a whole number: write 500000000"),
+    ("training", None, "training: null is not a mapping"),
+    ("training.tokens", 2047, "training.tokens: 2047 is less than one batch (2048)"),
+    ("compute.device", "gpu", 'compute.device: "gpu" is not cuda, cuda:0 (or another number), or cpu'),
+    ("compute.device", "cpu", "training.autocast: bfloat16 needs a GPU: set it to float32"),
+    ("models.0.path", "models/pythia", "models: pythia-160m-deduped: give exactly one of hub and path"),
+    ("models.0.hub", None, "models: pythia-160m-deduped: give exactly one of hub and path"),
+    ("corpus.files", ["a.txt"], "corpus: give exactly one of dataset and files"),
+    ("corpus.dataset", None, "corpus: give exactly one of dataset and files"),
+    ("models.1.name", "pythia-160m-deduped", "models: pythia-160m-deduped is given twice: give each its own name"),
+    ("streams.1.name", "clean", "streams: clean is given twice: give each its own name"),
+    ("tables.1.name", "table1", "tables: table1 is given twice: give each its own name"),
+    ("l0", [20, 40, 20], "l0: 20 is given twice: keep one"),
+    ("seeds", [0, 0], "seeds: 0 is given twice: keep one"),
+    ("trainers", ["topk", "topk"], "trainers: topk is given twice: keep one"),
+    ("l0_sets", [[20, 40], [40]], "l0_sets: 40 is given twice: an l0 is trained in one set only"),
+    ("models.0.name", "tables", "models: tables is a name that results/ uses itself: choose another"),
+    ("streams.0.name", "tokens", "streams: tokens is a name that results/ uses itself: choose another"),
+    ("tables.0.model", "gpt2", "tables: table1: model gpt2 is none of models (pythia-160m-deduped, gemma-2-2b)"),
+    ("tables.0.streams", ["mask40"], "tables: table1: stream mask40 is none of streams (clean, "),
+    ("tables.2.l0", [30], "tables: table3: l0 30 is none of l0 (20, 40, 80, 160)"),
+    (f"{MATRYOSHKA}.group_fractions", [0.5, 0.25], f"{MATRYOSHKA}.group_fractions: sum to 0.75, not to 1"),
+    (f"{MATRYOSHKA}.group_fractions", [0.9999, 0.0001], "group_fractions: 0.0001 of 4096 latents is none"),
+    (f"{MATRYOSHKA}.threshold_start_step", 244_139, "threshold_start_step: 244139 is not reached in 244140 steps"),
+    (f"{MATRYOSHKA}.warmup_steps", 195_312, "warmup_steps: 195312 steps reach beyond decay_start (195312 of 244140"),
+    (f"{MATRYOSHKA}.decay_start", 1, "decay_start: 1 leaves no step of 244140 to decay in"),
+]
+
+
+def paper_with(key: str, value: object) -> dict:
+    config = deepcopy(PAPER)
+    *path, last = [int(part) if part.isdigit() else part for part in key.split(".")]
+    place = config
+    for part in path:
+        place = place[part]
+    place[last] = value
+    return config
+
+
+def refusal(config: dict) -> str:
+    with pytest.raises(InputError) as caught:
+        check(config)
+    return str(caught.value)
+
+
+def test_the_papers_configuration_passes():
+    check(PAPER)
+
+
+@pytest.mark.parametrize(("key", "value", "line"), WRONG)
+def test_a_wrong_value_is_refused_in_one_line(key, value, line):
+    said = refusal(paper_with(key, value))
+    assert line in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("key", ["layer", "lm_batch"])
+def test_a_missing_key_is_named(key):
+    config = deepcopy(PAPER)
+    del config["models"][0][key]
+    assert refusal(config) == f"configuration: models[0].{key}: missing: config.yaml shows its default"
+
+
+def test_a_misspelt_key_is_named_rather_than_the_one_that_is_missing_for_it():
+    config = deepcopy(PAPER)
+    config["models"][0]["layr"] = config["models"][0].pop("layer")
+    assert refusal(config) == "configuration: models[0].layr: unknown key: did you mean layer?"
+
+
+def test_a_trainer_that_is_not_used_may_have_settings_that_do_not_fit():
+    """A short run need not restate the schedules of all trainers."""
+    check(paper_with("trainer_settings.topk.warmup_steps", 10**9))
+
+
+def keys_of(value: object, prefix: str = "") -> set[str]:
+    if isinstance(value, dict):
+        return {prefix, *(key for name, inner in value.items() for key in keys_of(inner, f"{prefix}.{name}"))}
+    if isinstance(value, list):
+        return {prefix, *(key for inner in value for key in keys_of(inner, f"{prefix}[]"))}
+    return {prefix}
+
+
+def keys_of_schema(schema: dict, top: dict, prefix: str = "") -> Iterator[str]:
+    if "$ref" in schema:
+        schema = top["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    yield prefix
+    for name, inner in schema.get("properties", {}).items():
+        yield from keys_of_schema(inner, top, f"{prefix}.{name}")
+    if "items" in schema:
+        yield from keys_of_schema(schema["items"], top, f"{prefix}[]")
+
+
+def test_the_schema_and_the_papers_configuration_have_the_same_keys():
+    schema = yaml.safe_load(SCHEMA.read_text())
+    config = keys_of({key: value for key, value in PAPER.items() if key != "world"})
+    # Lists that are null in the paper's configuration, and settings that are for overlays alone.
+    described = {key for key in keys_of_schema(schema, schema) if not key.startswith(".world")} - {".corpus.files[]"}
+    assert config == described
+
+
+def test_every_mapping_of_the_schema_refuses_unknown_keys_and_requires_the_known():
+    def mappings(value: object) -> Iterator[dict]:
+        if isinstance(value, dict):
+            if isinstance(value.get("properties"), dict):
+                yield value
+            for inner in value.values():
+                yield from mappings(inner)
+
+    for mapping in mappings(yaml.safe_load(SCHEMA.read_text())):
+        assert mapping["additionalProperties"] is False
+        assert set(mapping["required"]) == set(mapping["properties"])
+
+
+def test_every_part_of_the_papers_configuration_says_where_its_values_come_from():
+    parts = CONFIG.read_text().split("\n\n")
+    unsaid = [part for part in parts if not re.search(r"\[(all )?(paper|recipe|ours)", part)]
+    # Names and nothings, whose comments say what they are.
+    assert [yaml.safe_load(part) for part in unsaid] == [{"run": "paper"}, {"world": None}]

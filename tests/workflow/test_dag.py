@@ -1,0 +1,317 @@
+"""What Snakemake would do, asked of Snakemake itself: in a copy of the workflow, after a real run of a tiny grid.
+
+Growing the grid adds only its own jobs; what cannot change a number redoes nothing; what can, redoes just that.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import documents, train_settings
+
+ROOT = Path(__file__).parents[2]
+WORKFLOW = ("Snakefile", "config.yaml", "rules", "scripts", "schemas", "profiles", "envs")
+MATRYOSHKA, TOPK = "matryoshka_batch_topk", "topk"
+
+
+def model_entry(name: str, family: str) -> dict:
+    return {
+        "name": name,
+        "hub": None,
+        "path": f"models/{family}",
+        "revision": None,
+        "layer": 1,
+        "bos": None,
+        "dtype": "float32",
+        "lm_batch": 4,
+    }
+
+
+# Two jobs of two SAEs each: 100 steps of 64 activations.
+TINY = {
+    "run": "tiny",
+    "models": [model_entry("neox", "gpt_neox")],
+    "streams": [{"name": "clean", "p": 0}],
+    "trainers": [MATRYOSHKA, TOPK],
+    "l0": [4, 8],
+    "l0_sets": [[4, 8]],
+    "seeds": [0],
+    "tables": [],
+    "corpus": {"dataset": None, "split": None, "filter": None, "files": ["corpus/short.txt", "corpus/long.txt"]},
+    "tokens": {"context_length": 32, "heldout_contexts": 8, "repeat": True},
+    "training": train_settings()["training"],
+    "trainer_settings": {name: train_settings(name)["trainer_settings"] for name in (MATRYOSHKA, TOPK)},
+    "compute": {"device": "cpu", "threads": 1, "token_threads": 1, "log_every": 10},
+}
+
+
+class Checkout:
+    """A folder in which the workflow lies as in a checkout, with its results."""
+
+    def __init__(self, folder: Path, config: dict | None):
+        self.folder, self.config = folder, deepcopy(config)
+
+    def snakemake(self, *arguments: str) -> str:
+        """The whole command's output. The profile is the one that the README names."""
+        overlay = []
+        if self.config is not None:
+            (self.folder / "tiny.yaml").write_text(yaml.safe_dump(self.config))
+            overlay = ["--configfile", "tiny.yaml"]  # not last: it would take a target for another file
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            *overlay,
+            "--profile",
+            "profiles/local",
+            "--cores",
+            "2",
+            "--nocolor",
+        ]
+        result = subprocess.run(
+            [*command, *arguments],
+            check=False,
+            cwd=self.folder,
+            env={name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.status = result.returncode
+        return result.stdout
+
+    def planned(self, target: str = "grid") -> dict[str, str]:
+        """{job: reason} of a dry run, the targets themselves left out; a job is its log, without folder and ending."""
+        output = self.snakemake("--dry-run", target)
+        assert self.status == 0, output
+        fields = r"^rule (\S+):\n(?:    .*\n)*?    log: results/[^/]+/logs/(.*)\.log\n(?:    .*\n)*?    reason: (.*)$"
+        jobs = {job: reason for _, job, reason in re.findall(fields, output, re.MULTILINE)}
+        # Snakemake's own count: nothing escaped the pattern above.
+        total = re.search(r"^total +(\d+)$", output, re.MULTILINE)
+        targets = len(re.findall(rf"^(?:local)?rule {target}:$", output, re.MULTILINE))
+        assert len(jobs) == (int(total[1]) - targets if total else 0), output
+        assert jobs or "Nothing to be done" in output, output
+        return jobs
+
+    def sources(self) -> list[Path]:
+        return [path for name in WORKFLOW for path in [self.folder / name, *(self.folder / name).rglob("*")]]
+
+    def edit(self, name: str, before: str, after: str) -> None:
+        path = self.folder / name
+        text = path.read_text()
+        assert before in text
+        path.write_text(text.replace(before, after, 1))
+
+    def append(self, name: str, text: str) -> None:
+        with (self.folder / name).open("a") as file:
+            file.write(text)
+
+
+def copy_workflow(folder: Path) -> None:
+    for name in WORKFLOW:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, folder / name)
+
+
+def train(model: str, stream: str, trainer: str, l0: str, seed: int = 0) -> str:
+    return f"train/{model}_{stream}_{trainer}_l0_{l0}_seed_{seed}"
+
+
+TOKENS, MODEL = "tokens/neox", "model/neox"
+TRAIN_MATRYOSHKA, TRAIN_TOPK = (train("neox", "clean", trainer, "4-8") for trainer in (MATRYOSHKA, TOPK))
+TRAIN = {TRAIN_MATRYOSHKA, TRAIN_TOPK}
+
+
+# The paper's configuration, nothing done yet.
+
+
+@pytest.mark.parametrize(("target", "train_jobs", "saes"), [("saes", 6, 18), ("grid", 10, 32)])
+def test_the_papers_targets_have_the_jobs_that_the_readme_promises(tmp_path, target, train_jobs, saes):
+    copy_workflow(tmp_path)
+    jobs = Checkout(tmp_path, None).planned(target)
+    assert Counter(job.split("/")[0] for job in jobs) == {"model": 2, "tokens": 2, "train": train_jobs}
+    assert sum(len(re.search(r"_l0_([\d-]+)_", job)[1].split("-")) for job in jobs if "train" in job) == saes
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"trainning": {}}, "configuration: trainning: unknown key: did you mean training?"),
+        (
+            {"streams": [{"name": "clean", "p": 2}]},
+            "configuration: streams[0].p: 2 is out of range: it must be at most",
+        ),
+    ],
+)
+def test_a_wrong_configuration_ends_in_one_line_before_any_job(tmp_path, wrong, line):
+    copy_workflow(tmp_path)
+    checkout = Checkout(tmp_path, wrong)
+    output = checkout.snakemake("saes")
+    assert checkout.status != 0
+    assert any(said.startswith(line) for said in output.splitlines())
+    assert "Traceback" not in output
+    assert not (tmp_path / "results").exists()
+
+
+# After a real run of the tiny grid.
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, model_folders) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    copy_workflow(folder)
+    for family, source in model_folders.items():
+        shutil.copytree(source, folder / "models" / family)
+    (folder / "corpus").mkdir()
+    # A document to hold out, and one above a megabyte, up to which Snakemake compares contents unasked.
+    text = "\n".join(documents())
+    (folder / "corpus" / "short.txt").write_text(text)
+    (folder / "corpus" / "long.txt").write_text(text * (2**20 // len(text) + 1))
+    checkout = Checkout(folder, TINY)
+    output = checkout.snakemake("grid")
+    assert checkout.status == 0, output
+    return folder
+
+
+@pytest.fixture
+def checkout(finished, tmp_path) -> Checkout:
+    """A copy of the finished run, time stamps and Snakemake's own records included."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    return Checkout(tmp_path, TINY)
+
+
+def test_what_is_done_is_done(checkout):
+    assert checkout.planned() == {}
+
+
+def test_a_fresh_checkout_redoes_nothing(checkout):
+    """Every file of it is younger than the results, and so are the corpus and the language model."""
+    for path in [*checkout.sources(), *(checkout.folder / "models").rglob("*"), *checkout.folder.glob("corpus/*")]:
+        os.utime(path)
+    assert checkout.planned() == {}
+
+
+def test_a_pulled_change_that_cannot_change_a_number_redoes_nothing(checkout):
+    """Comments, docstrings and layout anywhere, and code that only says how far a job is."""
+    for path in (checkout.folder / "scripts").rglob("*.py"):
+        path.write_text("# A comment.\n\n\n" + path.read_text())
+    checkout.edit("scripts/maskedsae/training.py", '"""', '"""Better said. ')
+    shuffle = "        rows = self._rows(block)\n"
+    checkout.edit("scripts/maskedsae/streams.py", shuffle, f'        """Said."""\n\n{shuffle}')
+    for name in ("train", "data"):
+        checkout.edit(f"rules/{name}.smk", "\n", "\n# A comment.\n")
+    checkout.append("scripts/maskedsae/progress.py", "\n\nCHANGED = 1\n")
+    assert checkout.planned() == {}
+
+
+def test_how_it_is_computed_redoes_nothing(checkout):
+    checkout.config["compute"] |= {
+        "device": "cuda",
+        "threads": 2,
+        "token_threads": 2,
+        "checkpoint_minutes": 1,
+        "log_every": 7,
+    }
+    checkout.config["trainer_settings"]["jumprelu"] = {"bandwidth": 0.01}  # of a trainer that is not used
+    assert checkout.planned() == {}
+
+
+def test_another_grouping_into_jobs_redoes_nothing(checkout):
+    """A new table makes jobs of the SAEs that it needs; they are there."""
+    checkout.config["tables"] = [{"name": "table1", "model": "neox", "streams": ["clean"], "l0": [4]}]
+    assert checkout.planned() == {}
+
+
+def both(stream: str = "clean", l0: str = "4-8", seed: int = 0, model: str = "neox") -> set[str]:
+    return {train(model, stream, trainer, l0, seed) for trainer in (MATRYOSHKA, TOPK)}
+
+
+@pytest.mark.parametrize(
+    ("key", "added", "jobs"),
+    [
+        ("l0", 6, both(l0="6")),
+        ("seeds", 1, both(seed=1)),
+        ("streams", {"name": "mask30", "p": 0.3}, both(stream="mask30")),
+        ("models", model_entry("gemma", "gemma2"), both(model="gemma") | {"model/gemma", "tokens/gemma"}),
+        ("trainers", "batch_topk", {train("neox", "clean", "batch_topk", "4-8")}),
+    ],
+)
+def test_growing_the_grid_adds_only_its_own_jobs(checkout, key, added, jobs):
+    checkout.config["trainer_settings"]["batch_topk"] = checkout.config["trainer_settings"][TOPK]
+    checkout.config[key] = [added, *checkout.config[key]]  # first, since order should not matter
+    planned = checkout.planned()
+    assert set(planned) == jobs
+    assert all(reason.startswith("Missing output files") for reason in planned.values())
+
+
+def test_growing_the_grid_leaves_the_finished_saes_alone(checkout):
+    """Run and not only planned: Snakemake deletes what it makes again."""
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in checkout.folder.glob("results/**/sae/*")}
+    checkout.config["l0"] = [6, 4, 8]
+    checkout.config["trainers"] = [TOPK]
+    output = checkout.snakemake("grid")
+    assert checkout.status == 0, output
+    after = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in checkout.folder.glob("results/**/sae/*")}
+    assert len(before) == 4 * 7
+    assert {path.parents[2].name for path in after.keys() - before.keys()} == {"l0_6"}
+    assert {path: after[path] for path in before} == before
+
+
+@pytest.mark.parametrize(
+    ("module", "redone"),
+    [
+        ("streams", TRAIN),
+        ("tokens", {TOKENS} | TRAIN),
+        ("models", {MODEL, TOKENS} | TRAIN),
+    ],
+)
+def test_changed_code_redoes_what_it_computes_and_the_dry_run_says_why(checkout, module, redone):
+    checkout.append(f"scripts/maskedsae/{module}.py", "\n\nCHANGED = 1\n")
+    planned = checkout.planned()
+    assert set(planned) == redone
+    for reason in planned.values():
+        assert "Params have changed" in reason or "Input files updated by another job" in reason
+    said = "\n".join(planned.values())
+    assert len(set(re.findall(rf"\b{module}\W+([0-9a-f]{{12}})", said))) == 2  # its hash before and now
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "redone"),
+    [
+        (("trainer_settings", TOPK, "lr"), 1e-3, {TRAIN_TOPK}),
+        (("training", "batch"), 128, TRAIN),
+        (("training", "tokens"), 6400 + 64, {TOKENS} | TRAIN),
+        (("mask",), " ", {MODEL, TOKENS} | TRAIN),
+        (("streams", 0, "p"), 0.3, TRAIN),
+    ],
+)
+def test_a_changed_parameter_redoes_what_depends_on_it(checkout, keys, value, redone):
+    *path, last = keys
+    place = checkout.config
+    for key in path:
+        place = place[key]
+    place[last] = value
+    planned = checkout.planned()
+    assert set(planned) == redone
+    assert any("Params have changed" in reason for reason in planned.values())
+
+
+@pytest.mark.parametrize(
+    ("file", "redone"),
+    [("corpus/long.txt", {TOKENS} | TRAIN), ("models/gpt_neox/model.safetensors", {MODEL, TOKENS} | TRAIN)],
+)
+def test_changed_text_or_weights_redo_what_was_made_of_them(checkout, file, redone):
+    checkout.append(file, "And more.")
+    planned = checkout.planned()
+    assert set(planned) == redone
+    assert f"Updated input files: {file}" in planned.values()
