@@ -5,9 +5,10 @@ import shutil
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from conftest import FAMILIES, LAYER, model_entry
+from hooked import hooked_transformer
 from maskedsae.errors import InputError
 from maskedsae.models import LanguageModel, check_device, describe
 
@@ -49,50 +50,10 @@ def test_the_last_layer_is_read_before_the_final_norm(family, model_folders, fac
 def test_equals_saebenchs_language_model(family, model_folders, facts, contexts):
     """SAEBench reads blocks.L.hook_resid_post of a HookedTransformer."""
     residual = LanguageModel(facts[family], "float32", "cpu").residual(contexts)
-    hooked = hooked_transformer(family, model_folders[family])
+    hooked = hooked_transformer(model_folders[family])
     hook = f"blocks.{LAYER}.hook_resid_post"
     _, cache = hooked.run_with_cache(contexts, names_filter=hook, return_type=None)
     assert relative_difference(residual, cache[hook]) < CLOSE
-
-
-def hooked_transformer(family: str, folder):
-    """transformer-lens' model with the weights of a local directory, unprocessed."""
-    from transformer_lens import HookedTransformer, HookedTransformerConfig
-    from transformer_lens import loading_from_pretrained as loading
-    from transformer_lens.pretrained.weight_conversions import convert_gemma_weights, convert_neox_weights
-
-    whole = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    if family == "gpt_neox":
-        config = loading.get_pretrained_model_config(str(folder))
-        state = convert_neox_weights(whole, config)
-    else:
-        small = AutoConfig.from_pretrained(folder)
-        known = loading.get_pretrained_model_config("google/gemma-2-2b").to_dict()
-        known |= {
-            "d_model": small.hidden_size,
-            "d_head": small.head_dim,
-            "n_heads": small.num_attention_heads,
-            "n_key_value_heads": small.num_key_value_heads,
-            "d_mlp": small.intermediate_size,
-            "n_layers": small.num_hidden_layers,
-            "n_ctx": small.max_position_embeddings,
-            "d_vocab": small.vocab_size,
-            "d_vocab_out": small.vocab_size,
-            "window_size": small.sliding_window,
-            "attn_types": ["local" if kind == "sliding_attention" else "global" for kind in small.layer_types],
-            "attn_scale": small.query_pre_attn_scalar**0.5,
-            "rotary_dim": small.head_dim,
-            "tokenizer_name": None,
-        }
-        config = HookedTransformerConfig.from_dict(known)
-        state = convert_gemma_weights(whole, config)
-    config.device, config.dtype = "cpu", torch.float32
-    hooked = HookedTransformer(config)
-    hooked.load_and_process_state_dict(
-        state, fold_ln=False, center_writing_weights=False, center_unembed=False, fold_value_biases=False,
-        refactor_factored_attn_matrices=False,
-    )  # fmt: skip
-    return hooked.eval()
 
 
 def test_facts(facts):

@@ -1,0 +1,129 @@
+"""A folder in which the workflow lies as in a checkout, and Snakemake run in it as a user runs it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from copy import deepcopy
+from pathlib import Path
+
+import yaml
+
+from conftest import documents, train_settings
+
+ROOT = Path(__file__).parents[1]
+WORKFLOW = ("Snakefile", "config.yaml", "rules", "scripts", "schemas", "profiles", "envs")
+MATRYOSHKA, TOPK = "matryoshka_batch_topk", "topk"
+
+
+def model_entry(name: str, family: str) -> dict:
+    return {
+        "name": name,
+        "hub": None,
+        "path": f"models/{family}",
+        "revision": None,
+        "layer": 1,
+        "bos": None,
+        "dtype": "float32",
+        "lm_batch": 4,
+    }
+
+
+# Two jobs of two SAEs each: 100 steps of 64 activations.
+TINY = {
+    "run": "tiny",
+    "models": [model_entry("neox", "gpt_neox")],
+    "streams": [{"name": "clean", "p": 0}],
+    "trainers": [MATRYOSHKA, TOPK],
+    "l0": [4, 8],
+    "l0_sets": [[4, 8]],
+    "seeds": [0],
+    "tables": [],
+    "corpus": {"dataset": None, "split": None, "filter": None, "files": ["corpus/short.txt", "corpus/long.txt"]},
+    "tokens": {"context_length": 32, "heldout_contexts": 8, "repeat": True},
+    "training": train_settings()["training"],
+    "trainer_settings": {name: train_settings(name)["trainer_settings"] for name in (MATRYOSHKA, TOPK)},
+    "compute": {"device": "cpu", "threads": 1, "token_threads": 1, "log_every": 10},
+}
+
+
+class Checkout:
+    """A folder in which the workflow lies as in a checkout, with its results."""
+
+    def __init__(self, folder: Path, config: dict | None):
+        self.folder, self.config = folder, deepcopy(config)
+
+    def command(self, *arguments: str) -> dict:
+        """What to run, and how, as subprocess takes it. The profile is the one that the README names."""
+        overlay = []
+        if self.config is not None:
+            (self.folder / "tiny.yaml").write_text(yaml.safe_dump(self.config))
+            overlay = ["--configfile", "tiny.yaml"]  # not last: it would take a target for another file
+        profile = ["--profile", "profiles/local", "--cores", "2", "--nocolor"]
+        return {
+            "args": [sys.executable, "-m", "snakemake", *overlay, *profile, *arguments],
+            "cwd": self.folder,
+            "env": {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"},
+            "stderr": subprocess.STDOUT,
+        }
+
+    def snakemake(self, *arguments: str) -> str:
+        """The whole command's output."""
+        result = subprocess.run(**self.command(*arguments), stdout=subprocess.PIPE, text=True, check=False)
+        self.status = result.returncode
+        return result.stdout
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """The same, not waited for."""
+        return subprocess.Popen(**self.command(*arguments), stdout=subprocess.DEVNULL)
+
+    def copy_to(self, folder: Path) -> "Checkout":
+        """Time stamps and Snakemake's own records included."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return Checkout(folder, self.config)
+
+    def planned(self, target: str = "grid") -> dict[str, str]:
+        """{job: reason} of a dry run, the targets themselves left out; a job is its log, without folder and ending."""
+        output = self.snakemake("--dry-run", target)
+        assert self.status == 0, output
+        fields = r"^rule (\S+):\n(?:    .*\n)*?    log: results/[^/]+/logs/(.*)\.log\n(?:    .*\n)*?    reason: (.*)$"
+        jobs = {job: reason for _, job, reason in re.findall(fields, output, re.MULTILINE)}
+        # Snakemake's own count: nothing escaped the pattern above.
+        total = re.search(r"^total +(\d+)$", output, re.MULTILINE)
+        targets = len(re.findall(rf"^(?:local)?rule {target}:$", output, re.MULTILINE))
+        assert len(jobs) == (int(total[1]) - targets if total else 0), output
+        assert jobs or "Nothing to be done" in output, output
+        return jobs
+
+    def sources(self) -> list[Path]:
+        return [path for name in WORKFLOW for path in [self.folder / name, *(self.folder / name).rglob("*")]]
+
+    def edit(self, name: str, before: str, after: str) -> None:
+        path = self.folder / name
+        text = path.read_text()
+        assert before in text
+        path.write_text(text.replace(before, after, 1))
+
+    def append(self, name: str, text: str) -> None:
+        with (self.folder / name).open("a") as file:
+            file.write(text)
+
+
+def copy_workflow(folder: Path) -> None:
+    for name in WORKFLOW:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, folder / name)
+
+
+def copy_data(folder: Path, model_folders: dict[str, Path]) -> None:
+    """TINY's language models and its corpus."""
+    for family, source in model_folders.items():
+        shutil.copytree(source, folder / "models" / family)
+    (folder / "corpus").mkdir()
+    # A document to hold out, and one above a megabyte, up to which Snakemake compares contents unasked.
+    text = "\n".join(documents())
+    (folder / "corpus" / "short.txt").write_text(text)
+    (folder / "corpus" / "long.txt").write_text(text * (2**20 // len(text) + 1))

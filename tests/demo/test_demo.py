@@ -1,0 +1,136 @@
+"""The demo, run as `make demo` runs it, in a fresh copy: its SAEs, its language models, and nothing done twice."""
+
+import csv
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from dictionary_learning.utils import load_dictionary
+from sklearn.metrics import f1_score
+
+from checkout import copy_workflow
+from hooked import hooked_transformer
+from maskedsae.models import LanguageModel
+from maskedsae.saefiles import load_for_saebench
+from maskedsae.tokens import Tokens
+
+LAYER = 1
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    copy_workflow(folder)
+    done = snakemake(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cells(demo) -> dict[tuple, Path]:
+    """{(model, stream, l0): folder}"""
+    found = {}
+    for path in demo.glob("results/demo/*/*/matryoshka_batch_topk/l0_*/seed_0"):
+        model, stream, _, l0, _ = path.parts[-5:]
+        found[model, stream, int(l0.removeprefix("l0_"))] = path
+    return found
+
+
+def test_it_trains_the_ten_saes_of_the_tables(cells):
+    both = {(stream, l0) for stream in ("clean", "mask30") for l0 in (8, 20)}
+    expected = {("pythia-demo", *cell) for cell in both | {("mask20", 8), ("mask50", 8)}}
+    expected |= {("gemma-demo", *cell) for cell in both}
+    assert cells.keys() == expected
+
+
+def test_a_second_run_does_nothing(demo):
+    again = snakemake(demo, "--dry-run", "--quiet", "host")
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_saes_learned_something(cells):
+    for cell, folder in cells.items():
+        rows = list(csv.DictReader((folder / "training.csv").open()))
+        assert float(rows[-1]["loss"]) < float(rows[1]["loss"]), cell
+        quality = json.loads((folder / "sae" / "quality.json").read_text())
+        assert quality["explained_variance"] > 0.8, cell
+        assert quality["dead_latents"] < quality["latents"] / 2, cell
+
+
+def test_l0_on_clean_text_is_the_nominal_one_without_masks_and_higher_with_them(cells):
+    """Masked positions need hardly any latents; a batch top-k gives their share to the others: about l0 / (1 - p)."""
+    shares = {"clean": 0, "mask20": 0.2, "mask30": 0.3, "mask50": 0.5}
+    for (_, stream, l0), folder in cells.items():
+        achieved = json.loads((folder / "sae" / "quality.json").read_text())["l0"]
+        assert achieved == pytest.approx(l0 / (1 - shares[stream]), rel=0.12), (stream, l0)
+
+
+def test_the_three_loaders_agree_on_a_demo_sae(demo, cells):
+    from sae_lens import SAE
+
+    facts = json.loads((demo / "results/demo/gemma-demo/model.json").read_text())
+    facts["path"] = str(demo / facts["path"])
+    contexts = torch.from_numpy(Tokens.open(demo / "results/demo/gemma-demo/tokens").heldout(0, 4))
+    x = LanguageModel(facts, "float32", "cpu").residual(contexts).flatten(0, 1)
+    folder = cells["gemma-demo", "mask30", 20] / "sae"
+    dictionary, _ = load_dictionary(str(folder), device="cpu")
+    with torch.no_grad():
+        expected = dictionary(x)
+        for other in (SAE.load_from_disk(folder), load_for_saebench(folder, "gemma-demo")):
+            assert ((other(x) - expected).norm() / expected.norm()).item() < 1e-5
+
+
+def test_logs_tell_what_happened(demo):
+    log = (demo / "results/demo/logs/train/pythia-demo_mask50_matryoshka_batch_topk_l0_8_seed_0.log").read_text()
+    assert "on clean text (nominal 8)" in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("model", ["gpt-neox", "gemma-2"])
+def test_saebenchs_own_probe_finds_first_letters(demo, model, tmp_path):
+    """Its absorption eval wants at least 20 letters with an F1 over 0.6, and else says nothing at all."""
+    from sae_bench.evals.absorption import common
+    from sae_bench.evals.absorption.vocab import get_alpha_tokens
+
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(0)
+    torch.set_num_threads(1)
+    # In the vocabulary's own order, which differs between processes, the split and so the result would differ too.
+    common.get_alpha_tokens = lambda *args, **options: sorted(get_alpha_tokens(*args, **options))
+    hooked = hooked_transformer(demo / "results/demo/world" / model)
+    try:
+        common.train_and_save_probes(
+            hooked, [LAYER], "{word} has the first letter:", -6, probes_dir=tmp_path, device="cpu"
+        )
+    finally:
+        common.get_alpha_tokens = get_alpha_tokens
+    probe = common.load_probe(hooked.cfg.model_name, LAYER, tmp_path, torch.float32, "cpu")
+    x, rows = common.load_probe_data_split(hooked, LAYER, "test", tmp_path, torch.float32, "cpu")
+    letters = np.array([row[1] for row in rows])
+    found = (probe(x.clone()) > 0).detach().numpy()
+    scores = [f1_score(letters == letter, found[:, letter], zero_division=0) for letter in range(26)]
+    assert sum(score > 0.6 for score in scores) >= 20
+
+
+def test_the_ood_sets_are_not_in_its_text(demo):
+    from maskedsae.world.text import ood_prompts
+
+    texts = [json.loads(line)["text"] for line in (demo / "results/demo/world/corpus.jsonl").open()]
+    assert not ood_prompts().intersection(texts)
+
+
+def test_its_overlay_is_all_that_differs_from_the_paper(demo):
+    overlay = yaml.safe_load((demo / "profiles/demo/demo.yaml").read_text())
+    assert overlay.keys() <= yaml.safe_load((demo / "config.yaml").read_text()).keys()
+    assert "streams" not in overlay and "trainers" not in overlay
