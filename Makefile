@@ -17,6 +17,7 @@ BIN := .venv/bin
 
 demo: env
 	$(BIN)/snakemake --profile profiles/demo
+	@echo "Done. Each SAE is in a folder of its own, results/demo/MODEL/STREAM/TRAINER/l0_N/seed_N/ (README.md says what is in it)."
 
 test: lint
 	$(BIN)/pytest
@@ -53,8 +54,11 @@ install_torch_cpu = [ "$$(uname)" = Linux ] && { $(PIP) torch==$(TORCH_VERSION)+
 
 constraints:
 	( head -n 1 envs/constraints.txt; $(BIN)/pip freeze | sed 's/+cpu$$//' \
-	    | grep -vFf <(sed -n 's/==.*/==/p' envs/requirements-nodeps.txt) ) > .venv/constraints.txt
+	    | grep -vFf <(sed -n 's/==.*/==/p' envs/requirements-nodeps.txt) | grep -vE '^(nvidia|cuda|triton)' ) \
+	    > .venv/constraints.txt
 	mv .venv/constraints.txt envs/constraints.txt
+	sed -i '/- pip:/q' envs/maskedsae.yaml
+	sed -n 's/^[^#].*==/      - &/p' envs/constraints.txt >> envs/maskedsae.yaml
 
 clean:
 	rm -rf .venv results .snakemake

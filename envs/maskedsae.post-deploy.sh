@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Snakemake runs this in the new conda environment, in the folder of maskedsae.yaml's copy; the pins are repeated since
-# that copy has no neighbours (tests/unit/test_environment.py compares them with requirements-nodeps.txt).
+# Snakemake runs a copy of this in the new conda environment, away from its neighbours; so the pins are repeated
+# (tests/unit/test_environment.py compares them with requirements-nodeps.txt).
 set -euo pipefail
 pip install --no-deps \
     dictionary-learning==0.1.0 \

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 from .errors import InputError
@@ -32,6 +33,16 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def require_space(folder: str | Path, size: int, what: str) -> None:
+    """To be asked before long work, whose end would otherwise find the disk too small."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise InputError(
+            f"{folder}: {what} will take {size / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free on its disk: free some"
+        )
 
 
 def write_json(path: str | Path, value: object) -> None:

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from .corpus import documents
 from .errors import InputError
-from .files import read_json, write_bytes, write_json
+from .files import read_json, require_space, write_bytes, write_json
 from .progress import Progress, log
 from .tokens import SCHEMA, check_file
 
@@ -77,6 +77,7 @@ def write_tokens(
         return _tokenised(documents(corpus, skip), backend, ending, dtype, threads)
 
     text_length = context_length - len(opening)
+    require_space(folder, _contexts(plan[len(files) :]) * context_length * dtype.itemsize, "the tokens")
     total, done = (text_length * _contexts(entries) for entries in (plan, files))
     with _serial_tokenizers(), Progress("tokens", total, "tokens", start=done) as progress:
         stream = _Stream(read, place, repeat, progress)

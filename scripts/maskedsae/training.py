@@ -17,7 +17,7 @@ from dictionary_learning.utils import load_dictionary
 
 from . import checkpoints, quality, saefiles, trainers
 from .errors import InputError
-from .files import sha256, write_bytes, write_json
+from .files import require_space, sha256, write_bytes, write_json
 from .leases import Lease
 from .models import LanguageModel, check_device, set_threads
 from .progress import Progress
@@ -45,6 +45,10 @@ class Learner:
         self.rows: list[list[float]] = []
         self.final_weights: dict[str, torch.Tensor] | None = None
         self.checkpoint = folder / "checkpoint" / "state.pt"
+
+    def size(self) -> int:
+        """Bytes of the weights."""
+        return sum(value.nbytes for value in self.trainer.ae.state_dict().values())
 
     def resume(self) -> None:
         state = checkpoints.load(self.checkpoint)
@@ -125,6 +129,8 @@ def train_set(folders: dict[int, Path], settings: dict, facts: dict, tokens_fold
             for l0, folder in folders.items()
         ]
         for learner in learners:
+            # ae.pt and safetensors; a checkpoint of weights and Adam's two moments, twice while one replaces the other.
+            require_space(learner.folder, 8 * learner.size(), "an SAE with its checkpoint")
             learner.resume()
         model = LanguageModel(facts, settings["model"]["dtype"], compute["device"])
         stream = make_stream(model, tokens, settings, facts)
