@@ -51,7 +51,7 @@ def to_saelens(weights: dict, trainer_config: dict, stream_config: dict, hook: s
     """SAELens' configuration and tensors. Its JumpReLU is what a batch top-k SAE with its threshold computes."""
     dict_class = trainer_config["dict_class"]
     plain = plain_weights(weights)
-    tensors = {key: plain[key].contiguous() for key in ("W_enc", "b_enc", "W_dec", "b_dec")}
+    tensors = {key: plain[key].float().contiguous() for key in ("W_enc", "b_enc", "W_dec", "b_dec")}
     width, latents = tensors["W_enc"].shape
     config = {
         "architecture": "jumprelu",
@@ -72,7 +72,7 @@ def to_saelens(weights: dict, trainer_config: dict, stream_config: dict, hook: s
     if dict_class == "AutoEncoderTopK":
         config |= {"architecture": "topk", "k": int(plain["k"]), "rescale_acts_by_decoder_norm": False}
     else:
-        tensors["threshold"] = plain["threshold"].expand(latents).contiguous()
+        tensors["threshold"] = plain["threshold"].float().expand(latents).contiguous()
     return config, tensors
 
 

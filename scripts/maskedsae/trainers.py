@@ -64,6 +64,10 @@ def state_dict(trainer) -> dict:
 
 
 def load_state_dict(trainer, state: dict) -> None:
+    # Under bfloat16 the first step of dictionary_learning's Matryoshka trainer leaves b_dec in bfloat16, and
+    # load_state_dict alone would turn it back into float32: another arithmetic from there on.
+    for name, parameter in trainer.ae.named_parameters():
+        parameter.data = parameter.data.to(state["ae"][name].dtype)
     trainer.ae.load_state_dict(state["ae"])
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.scheduler.load_state_dict(state["scheduler"])

@@ -80,9 +80,9 @@ class Learner:
         self.step += 1
         return loss
 
-    def measure(self, x: torch.Tensor) -> list[float]:
+    def measure(self, x: torch.Tensor, autocast) -> list[float]:
         """l0, explained variance, mse, dead latents, threshold and learning rate, as training sees them."""
-        with torch.no_grad():
+        with torch.no_grad(), autocast:
             features = trainers.training_features(self.trainer, x)
             residual = x - self.trainer.ae.decode(features)
             explained = 1 - residual.float().var(0).sum() / x.float().var(0).sum()
@@ -182,8 +182,7 @@ def learn_all(learners: list[Learner], stream: ActivationStream, training: dict,
     for learner in learners:
         learner.norm_factor = behind.norm_factor
     dtype = getattr(torch, training["autocast"])
-    on_gpu = compute["device"].startswith("cuda")
-    autocast = torch.autocast("cuda", dtype=dtype) if on_gpu else nullcontext()
+    autocast = autocast_to(dtype, compute["device"])
     clock, saved = Clock(behind.seconds, step), time.monotonic()
     what = f"{stream.model.name} {stream.name} l0 {', '.join(str(learner.l0) for learner in learners)}"
     with Progress(what, steps, "steps", start=step) as progress:
@@ -201,7 +200,7 @@ def learn_all(learners: list[Learner], stream: ActivationStream, training: dict,
                 for learner in learners:
                     if learner.step != step:
                         continue
-                    measures = learner.measure(x) if logged else []
+                    measures = learner.measure(x, autocast) if logged else []
                     loss = learner.learn(x, autocast)
                     if logged:
                         seen = learner.step * training["batch"]
@@ -220,6 +219,10 @@ def learn_all(learners: list[Learner], stream: ActivationStream, training: dict,
         if learner.final_weights is None:
             learner.finish()
     save_all(learners, step, block + 1, carry[:0], clock)
+
+
+def autocast_to(dtype: torch.dtype, device: str):
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.split(":")[0], dtype=dtype)
 
 
 def save_all(learners: list[Learner], step: int, block: int, carry: torch.Tensor, clock: "Clock") -> None:

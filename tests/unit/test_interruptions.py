@@ -97,6 +97,22 @@ def test_killed_while_writing(call, facts, tokens_folders, tmp_path, uninterrupt
     assert files(tmp_path) == uninterrupted
 
 
+def test_killed_in_mixed_precision(facts, tokens_folders, tmp_path, monkeypatch):
+    """What a GPU runs, on a CPU: bfloat16 under autocast, where the Matryoshka trainer's b_dec changes its dtype."""
+    monkeypatch.setattr("maskedsae.training.check_device", lambda device, autocast: None)
+    settings = train_settings(autocast="bfloat16")
+    # Each run in a child: oneDNN, which does bfloat16 on a CPU, hangs in a child forked after it was used.
+    run_and_kill(lambda: train(tmp_path / "whole", facts, tokens_folders, settings), 120)
+    for number in (10, 25):
+        run_and_kill(
+            lambda n=number: killed_at("replace", n, lambda: train(tmp_path, facts, tokens_folders, settings)), 60
+        )
+    assert 0 < checkpoints.load(tmp_path / "l0_4" / "checkpoint" / "state.pt")["step"] < 100
+    assert run_and_kill(lambda: train(tmp_path, facts, tokens_folders, settings), 120) == 0
+    assert torch.load(tmp_path / "l0_4" / "sae" / "ae.pt")["b_dec"].dtype == torch.bfloat16
+    assert files(tmp_path) == files(tmp_path / "whole")
+
+
 def test_two_at_once_write_one_after_the_other(facts, tokens_folders, tmp_path, uninterrupted):
     """As when a new driver submits a job whose predecessor still runs."""
     processes = [FORK.Process(target=train, args=(tmp_path, facts, tokens_folders)) for _ in range(2)]

@@ -45,6 +45,18 @@ def test_three_loaders_reconstruct_alike(trainer, cells, activations):
         torch.testing.assert_close(other(activations), reconstruction, rtol=1e-5, atol=1e-6)
 
 
+@torch.no_grad()
+def test_loaders_agree_on_an_sae_of_mixed_precision(activations, facts, tokens_folders, tmp_path, monkeypatch):
+    """As a GPU trains it: b_dec is then bfloat16 in ae.pt."""
+    monkeypatch.setattr("maskedsae.training.check_device", lambda device, autocast: None)
+    settings = train_settings(autocast="bfloat16")
+    with torch.enable_grad():
+        train_set({8: tmp_path}, settings, facts["gpt_neox"], tokens_folders["gpt_neox"], COMPUTE)
+    dictionary, _ = load_dictionary(str(tmp_path / "sae"), device="cpu")
+    for other in (SAE.load_from_disk(tmp_path / "sae"), load_for_saebench(tmp_path / "sae", "tiny")):
+        torch.testing.assert_close(other(activations), dictionary(activations), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("trainer", TRAINERS)
 def test_saebench_knows_the_architecture_and_the_place(trainer, cells):
     sae = load_for_saebench(cells[trainer] / "sae", "tiny")
