@@ -3,12 +3,12 @@
 # make lint    the formatters and linters alone
 # make env     only the environment, .venv/ (the others make it too)
 #
-# TORCH=cuda or TORCH=cpu chooses torch's build; by default cuda where there is an NVIDIA driver or Slurm (a cluster's
-# login node often has no GPU of its own).
+# TORCH=cuda or TORCH=cpu chooses torch's build; by default the one that is installed, and at first cuda where there is an
+# NVIDIA driver or Slurm (a cluster's login node often has no GPU of its own).
 
 SHELL := /bin/bash
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3,$(if $(shell $(name) --version 2>/dev/null),$(name))))
-TORCH ?= $(if $(shell command -v nvidia-smi sbatch),cuda,cpu)
+TORCH ?= $(or $(patsubst .venv/torch-%,%,$(firstword $(wildcard .venv/torch-*))),$(if $(shell command -v nvidia-smi sbatch),cuda,cpu))
 TORCH_VERSION := $(shell sed -n 's/^torch==//p' envs/constraints.txt)
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 BIN := .venv/bin
@@ -41,7 +41,7 @@ env: .venv/torch-$(TORCH)
 	    echo "error: Python 3.11 or 3.12 is needed (NumPy 1.26, which SAEBench wants, has no build for others); this is" \
 	    "$$($(PYTHON) --version 2>&1): make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "Installing into .venv (a few minutes, torch for $(TORCH)) ..."
-	$(PYTHON) -m venv --clear .venv
+	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
 	$(install_torch_$(TORCH))
 	$(PIP) -r envs/requirements.txt -c envs/constraints.txt
 	$(PIP) --no-deps -r envs/requirements-nodeps.txt

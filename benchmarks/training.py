@@ -4,7 +4,7 @@
     PYTHONPATH=scripts HF_HUB_OFFLINE=1 python benchmarks/training.py --repeats 3
 
 "stock" is `trainSAE` on `ActivationBuffer`: once with all SAEs together, and once a run for each SAE, as a grid of
-independent jobs would do it. One thread, one process, in turns; activations trained on for each second and SAE.
+independent jobs would do it. One thread, one process, in turns; seconds, and ratios of neighbouring runs.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import yaml
 from dictionary_learning.buffer import ActivationBuffer
 from dictionary_learning.training import trainSAE
 from nnsight import LanguageModel
+from snakemake.utils import update_config
 
 from maskedsae import grid
 from maskedsae.files import read_json
@@ -37,13 +38,7 @@ TOKENS = 150_000
 
 def settings_of_the_demo() -> dict:
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    overlay = yaml.safe_load((ROOT / "profiles/demo/demo.yaml").read_text())
-    for key, value in overlay.items():
-        nested = isinstance(value, dict) and isinstance(config[key], dict)
-        config[key] = config[key] | value if nested else value
-    trainer = overlay["trainer_settings"]["matryoshka_batch_topk"]
-    defaults = yaml.safe_load((ROOT / "config.yaml").read_text())["trainer_settings"]["matryoshka_batch_topk"]
-    config["trainer_settings"] = {"matryoshka_batch_topk": defaults | trainer}
+    update_config(config, yaml.safe_load((ROOT / "profiles/demo/demo.yaml").read_text()))
     settings = grid.train_settings(config, grid.l0_sets(config, needed=True)[0])
     settings["training"] |= {"tokens": TOKENS}
     return settings

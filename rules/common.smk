@@ -30,14 +30,15 @@ wildcard_constraints:
 def model_files(wildcards):
     """A local model's files are inputs, so that one that the workflow trains itself is made first."""
     path = cells_of.by_name(config["models"], wildcards.model)["path"]
-    if not path:
-        return []
-    sharded = Path(path, "model.safetensors.index.json").exists()
-    return [f"{path}/config.json", f"{path}/model.safetensors{'.index.json' if sharded else ''}"]
+    return cells_of.local_model_files(path) if path else []
 
 
 def finished_saes():
     return [path for cells in TABLE_SETS + OTHER_SETS for path in cells.files() if Path(path).exists()]
+
+
+def trains(dag):
+    return any(job.rule.name.startswith("train_") for job in dag.needrun_jobs())
 
 
 onstart:
@@ -47,7 +48,7 @@ onstart:
             "SAEs are finished here, and without a profile a touched script would train them again: add --profile profiles/local"
         )
     # Before the hours of tokenising that come first. On a cluster, the job's own machine is what counts, and it checks.
-    if workflow.local_exec and not workflow.remote_exec and config["compute"]["device"] != "cpu":
+    if workflow.local_exec and not workflow.remote_exec and trains(workflow.dag):
         from maskedsae.models import check_device
 
         try:

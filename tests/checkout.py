@@ -53,6 +53,7 @@ class Checkout:
 
     def __init__(self, folder: Path, config: dict | None):
         self.folder, self.config = folder, deepcopy(config)
+        self.profile = ["--profile", "profiles/local"]
 
     def command(self, *arguments: str) -> dict:
         """What to run, and how, as subprocess takes it. The profile is the one that the README names."""
@@ -60,7 +61,7 @@ class Checkout:
         if self.config is not None:
             (self.folder / "tiny.yaml").write_text(yaml.safe_dump(self.config))
             overlay = ["--configfile", "tiny.yaml"]  # not last: it would take a target for another file
-        profile = ["--profile", "profiles/local", "--cores", "2", "--nocolor"]
+        profile = [*self.profile, "--cores", "2", "--nocolor"]
         return {
             "args": [sys.executable, "-m", "snakemake", *overlay, *profile, *arguments],
             "cwd": self.folder,

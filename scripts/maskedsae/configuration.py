@@ -161,6 +161,9 @@ def _check_sources(config: dict) -> None:
                 f"configuration: models: {model['name']}: give exactly one of hub and path, null the other"
             )
     corpus = config["corpus"]
+    for text in [corpus["text_field"], *(corpus["files"] or []), *(corpus["filter"] or {}).values()]:
+        if isinstance(text, str) and set(text) & set("{}"):
+            raise InputError(f"configuration: corpus: {_shown(text)} has a brace, which Snakemake fills in: do without")
     if (corpus["dataset"] is None) == (corpus["files"] is None):
         raise InputError("configuration: corpus: give exactly one of dataset and files, and null the other")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from .errors import InputError
+from .files import read_json
 from .fingerprint import fingerprint
 
 SAE_FILES = (
@@ -76,6 +76,16 @@ def by_name(entries: list[dict], name: str) -> dict:
     return next(entry for entry in entries if entry["name"] == name)
 
 
+def local_model_files(path: str) -> list[str]:
+    """Of a Hugging Face model directory: what decides its activations. One that is yet to be made has all of them."""
+    index = Path(path, "model.safetensors.index.json")
+    names = ["config.json", "tokenizer.json"]
+    names += sorted(set(read_json(index)["weight_map"].values())) if index.exists() else ["model.safetensors"]
+    if not Path(path).is_dir() or Path(path, "tokenizer_config.json").exists():
+        names.append("tokenizer_config.json")
+    return [f"{path}/{name}" for name in names]
+
+
 def model_settings(config: dict, model: str) -> dict:
     entry = by_name(config["models"], model)
     facts = {key: entry[key] for key in ("name", "hub", "path", "revision", "layer", "bos")}
@@ -102,16 +112,6 @@ def token_settings(config: dict) -> dict:
         "drop_bos": training["drop_bos"],
         "code": fingerprint("packing"),
     }
-
-
-def token_arguments(settings: dict, bos: bool) -> dict:
-    """`tokens.write_tokens`'s keywords for a model whose contexts start with BOS, or do not."""
-    if settings["drop_bos"] and not bos:
-        raise InputError(
-            "training.drop_bos: this model's contexts have no BOS: set it to false, or the model's bos to true"
-        )
-    names = ("context_length", "train_contexts", "heldout_contexts", "separator", "repeat")
-    return {name: settings[name] for name in names} | {"bos": bos}
 
 
 def train_settings(config: dict, cells: L0Set) -> dict:

@@ -18,7 +18,7 @@ def job(log_file: str):
     """Log to the job's file and to the terminal; end with one clear line where the user can mend the cause."""
     Path(log_file).parent.mkdir(parents=True, exist_ok=True)
     form = logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    for handler in (logging.FileHandler(log_file, mode="w"), logging.StreamHandler(sys.stderr)):
+    for handler in (logging.FileHandler(log_file, mode="a"), logging.StreamHandler(sys.stderr)):
         handler.setFormatter(form)
         log.addHandler(handler)
     log.setLevel(logging.INFO)

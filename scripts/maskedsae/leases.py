@@ -1,4 +1,4 @@
-"""One writer per cell: a file that says who trains it, for processes that may run on different machines.
+"""One writer per folder: a file that says who trains it, for processes that may run on different machines.
 
 Not an advisory lock: those are silently local on some cluster file systems. A holder touches its lease; a lease that
 was not touched for a while, or whose process is gone from this machine, is taken over. A holder that was paused so
@@ -43,7 +43,7 @@ class Lease:
                 continue
             if holder and time.monotonic() - told > 60:
                 told = time.monotonic()
-                log.info("waiting: process %s on %s trains %s", holder["pid"], holder["host"], self.path.parent.parent)
+                log.info("waiting: process %s on %s works on %s", holder["pid"], holder["host"], self.path.parent)
             time.sleep(min(1.0, self.touched_every))
         threading.Thread(target=self._touch, daemon=True).start()
         return self
@@ -56,10 +56,16 @@ class Lease:
     def check(self) -> None:
         """To be called before each write that others may see."""
         if (self._read(self.path) or {}).get("token") != self.token:
-            raise LeaseLost(f"{self.path}: another process took this cell over, so this one stops without writing")
+            raise LeaseLost(f"{self.path}: another process took over, so this one stops without writing")
 
     def _claim(self) -> bool:
-        me = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
+        me = {
+            "token": self.token,
+            "host": socket.gethostname(),
+            "machine": _machine(),
+            "pid": os.getpid(),
+            "started": _started(os.getpid()),
+        }
         draft = self.path.with_name(f".lease.{self.token}")
         draft.write_text(json.dumps(me))
         try:
@@ -71,8 +77,8 @@ class Lease:
             draft.unlink()
 
     def _abandoned(self, holder: dict) -> bool:
-        if holder["host"] == socket.gethostname() and _started(holder["pid"]) != holder["started"]:
-            log.info("%s: process %s is gone: going on in its place", self.path.parent.parent, holder["pid"])
+        if holder["machine"] == _machine() and _started(holder["pid"]) != holder["started"]:
+            log.info("%s: process %s is gone: going on in its place", self.path.parent, holder["pid"])
             return True
         try:
             clock = self.path.with_name(f".clock.{self.token}")
@@ -82,7 +88,7 @@ class Lease:
         except FileNotFoundError:
             return False
         if idle > self.stale_after:
-            log.info("%s: its lease was last touched %.0f s ago: going on in its place", self.path.parent.parent, idle)
+            log.info("%s: its lease was last touched %.0f s ago: going on in its place", self.path.parent, idle)
         return idle > self.stale_after
 
     def _evict(self, holder: dict) -> None:
@@ -99,10 +105,9 @@ class Lease:
 
     def _touch(self) -> None:
         while not self._released.wait(self.touched_every):
-            try:
-                os.utime(self.path)
-            except OSError:  # evicted, or the disk is away for a moment: `check` decides
-                continue
+            with suppress(OSError):  # evicted, or the disk is away for a moment: `check` decides
+                if (self._read(self.path) or {}).get("token") == self.token:
+                    os.utime(self.path)
 
     @staticmethod
     def _read(path: Path) -> dict | None:
@@ -110,6 +115,15 @@ class Lease:
             return json.loads(path.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             return None
+
+
+def _machine() -> str:
+    """Where process numbers mean what they mean here: this boot of this machine, and this container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return socket.gethostname()
 
 
 def _started(pid: int) -> str | None:

@@ -14,6 +14,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 
 from .errors import InputError
+from .files import sha256
 
 log = logging.getLogger("maskedsae")
 
@@ -61,6 +62,7 @@ def describe(model: dict) -> dict:
         "width": config.hidden_size,
         "vocabulary": len(tokenizer),
         "bos": bos,
+        "files": _checksums(source) if commit is None else None,
         "mask_id": mask_token(name, tokenizer, model["mask"]),
         "special_ids": special_ids(tokenizer),
     }
@@ -120,6 +122,12 @@ def _fetch(model: dict) -> tuple[str, str | None]:
     return model["hub"], Path(folder).name
 
 
+def _checksums(folder: str) -> dict[str, str]:
+    """A local model's identity; a hub model's is its commit."""
+    files = {file for pattern in WEIGHTS_AND_TOKENIZER for file in Path(folder).glob(pattern)}
+    return {file.name: sha256(file) for file in sorted(files)}
+
+
 def _from_pretrained(cls, name: str, source: str, **options):
     try:
         return cls.from_pretrained(source, **options)
@@ -144,8 +152,7 @@ class LanguageModel:
             )
         model.layers = model.layers[: facts["layer"] + 1]
         setattr(model, FAMILIES[facts["family"]], nn.Identity())
-        self.name, self.width = facts["name"], facts["width"]
-        self.device = device
+        self.name, self.device = facts["name"], device
         self._model = model.eval().requires_grad_(False).to(device)
 
     @torch.no_grad()

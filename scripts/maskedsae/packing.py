@@ -29,6 +29,16 @@ SHARD_BYTES = 64 * 2**20
 BATCH_CHARACTERS = 2**20 // 4
 
 
+def token_arguments(settings: dict, bos: bool) -> dict:
+    """`write_tokens`'s keywords for a model whose contexts start with BOS, or do not."""
+    if settings["drop_bos"] and not bos:
+        raise InputError(
+            "training.drop_bos: this model's contexts have no BOS: set it to false, or the model's bos to true"
+        )
+    names = ("context_length", "train_contexts", "heldout_contexts", "separator", "repeat")
+    return {name: settings[name] for name in names} | {"bos": bos}
+
+
 def write_tokens(
     folder: str | Path,
     tokenizer: PreTrainedTokenizerFast,
@@ -96,7 +106,7 @@ def write_tokens(
         "train": {"contexts": train_contexts, "tokens": train_contexts * context_length, **place["train"]},
     }
     write_json(folder / "manifest.json", {**made_of, **counts, "files": files})
-    (folder / "progress.json").unlink()
+    (folder / "progress.json").unlink(missing_ok=True)
 
 
 def _backend(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:

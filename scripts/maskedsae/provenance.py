@@ -7,13 +7,14 @@ from pathlib import Path
 
 import torch
 
-PACKAGES = ("torch", "transformers", "dictionary-learning", "tokenizers", "datasets", "numpy", "safetensors")
+PACKAGES = ("transformers", "dictionary-learning", "tokenizers", "datasets", "numpy", "safetensors")
 
 
 def provenance(device: str) -> dict:
     return {
         "revision": git_revision(),
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "cuda": torch.version.cuda}
+        | {package: version(package) for package in PACKAGES},
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else f"cpu ({platform.machine()})",
         "threads": torch.get_num_threads(),
     }

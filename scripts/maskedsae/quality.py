@@ -38,7 +38,7 @@ class Quality:
             "dead_latents": int((self.active == 0).sum()),
             "latents": self.sae.dict_size,
             "tokens": self.rows,
-            "text": "held out, unmasked; BOS, EOS and padding positions left out",
+            "text": "held out, unmasked; the first position of a context, BOS, EOS and padding left out",
         }
 
 
@@ -55,7 +55,11 @@ def measure(
     with Progress(f"{model.name}: held-out quality", tokens.n_heldout, "contexts") as progress:
         for first in range(0, tokens.n_heldout, lm_batch):
             contexts = torch.from_numpy(tokens.heldout(first, min(first + lm_batch, tokens.n_heldout)))
-            rows = model.residual(contexts)[~torch.isin(contexts, special).to(model.device)].float()
+            measured = ~torch.isin(contexts, special)
+            # The first position is an attention sink whatever its token, in Pythia as on Gemma's BOS; its large norms
+            # would be most of the variance.
+            measured[:, 0] = False
+            rows = model.residual(contexts)[measured.to(model.device)].float()
             for quality in qualities:
                 quality.add(rows)
             progress.advance(len(contexts))

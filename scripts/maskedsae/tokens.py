@@ -11,7 +11,8 @@ SCHEMA = 1
 
 
 def check_file(folder: Path, entry: dict, contents: bool = True) -> None:
-    path, again = folder / entry["name"], "make the tokens again"
+    path = folder / entry["name"]
+    again = f"remove {folder}/manifest.json and give the same command, and the tokens are made again"
     if not path.exists():
         raise InputError(f"{path} is missing: {again}")
     if path.stat().st_size != entry["bytes"]:

@@ -10,14 +10,14 @@ import logging
 import time
 from contextlib import ExitStack, nullcontext
 from itertools import islice
+from math import isfinite
 from pathlib import Path
 
 import torch
-from dictionary_learning.utils import load_dictionary
 
-from . import checkpoints, quality, saefiles, trainers
+from . import checkpoints, publishing, trainers
 from .errors import InputError
-from .files import require_space, sha256, write_bytes, write_json
+from .files import require_space, sha256, write_bytes
 from .leases import Lease
 from .models import LanguageModel, check_device, set_threads
 from .progress import Progress
@@ -26,6 +26,12 @@ from .streams import ActivationStream
 from .tokens import Tokens
 
 log = logging.getLogger("maskedsae")
+
+# Code that writes what was trained: after a change of it alone, a finished SAE's files are written again, not trained.
+WRITERS = {"publishing", "quality", "saefiles"}
+
+# What a checkpoint holds beside the trainer's own state.
+STATE = ("settings", "step", "block", "carry", "norm_factor", "seconds", "rows", "runs", "final_weights")
 
 COLUMNS = (
     *("step", "tokens", "loss", "l0", "explained_variance", "mse", "dead_latents", "threshold", "lr"),
@@ -43,7 +49,9 @@ class Learner:
         self.norm_factor: float | None = None
         self.seconds = 0.0
         self.rows: list[list[float]] = []
+        self.runs: list[dict] = []
         self.final_weights: dict[str, torch.Tensor] | None = None
+        self.diverged = False
         self.checkpoint = folder / "checkpoint" / "state.pt"
 
     def size(self) -> int:
@@ -55,9 +63,14 @@ class Learner:
         if state is None:
             return
         if changed := differing(state["settings"], self.settings):
-            log.info("%s: its checkpoint is of other settings (%s): starting over", self.folder, ", ".join(changed))
+            aside = self.checkpoint.with_name(f"state_of_other_settings_at_step_{state['step']}.pt")
+            self.checkpoint.rename(aside)
+            why = ", ".join(changed)
+            log.info(
+                "%s: its checkpoint is of other settings (%s): starting over, old one in %s", self.folder, why, aside
+            )
             return
-        for name in ("step", "block", "carry", "norm_factor", "seconds", "rows", "final_weights"):
+        for name in STATE:
             setattr(self, name, state[name])
         if self.final_weights is None:
             trainers.load_state_dict(self.trainer, state["trainer"])
@@ -68,15 +81,23 @@ class Learner:
     def save(self, block: int, carry: torch.Tensor) -> None:
         self.lease.check()
         self.block, self.carry = block, carry.cpu()
-        names = ("settings", "step", "block", "carry", "norm_factor", "seconds", "rows", "final_weights")
-        state = {name: getattr(self, name) for name in names}
+        state = {name: getattr(self, name) for name in STATE}
         # The last checkpoint holds the finished SAE alone: a third of the size, and enough to write its files again.
         state["trainer"] = trainers.state_dict(self.trainer) if self.final_weights is None else None
         checkpoints.save(self.checkpoint, state)
 
+    def began(self, device: str) -> None:
+        """Note what runs from here on, where it is not what ran before."""
+        run = provenance(device)
+        if not self.runs or {**self.runs[-1], "from_step": None} != {**run, "from_step": None}:
+            self.runs.append(run | {"from_step": self.step})
+
     def learn(self, x: torch.Tensor, autocast) -> float:
         with autocast:
             loss = self.trainer.update(self.step, x)
+        if not isfinite(loss):
+            self.diverged = True
+            log.error("%s: diverged at step %s (loss %s); the others go on", self.folder, f"{self.step:,}", loss)
         self.step += 1
         return loss
 
@@ -101,11 +122,16 @@ class Learner:
         self.final_weights = {
             name: value.detach().cpu().clone() for name, value in self.trainer.ae.state_dict().items()
         }
-        for name, value in self.final_weights.items():
-            if not torch.isfinite(value).all():
-                raise InputError(f"{self.folder}: training diverged ({name} is not finite): lower the trainer's lr")
+
+    def log(self, row: list[float]) -> None:
+        self.rows.append(row)
+        self.lease.check()
+        with open(self.folder / "training.csv", "a", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow(row)
 
     def write_log(self) -> None:
+        """The whole of training.csv: after a restart, what was logged behind the checkpoint is not yet so."""
+        self.lease.check()
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([COLUMNS, *self.rows])
         write_bytes(self.folder / "training.csv", text.getvalue().encode())
@@ -121,21 +147,30 @@ def train_set(folders: dict[int, Path], settings: dict, facts: dict, tokens_fold
     check_device(compute["device"], training["autocast"])
     set_threads(compute["threads"])
     tokens = Tokens.open(tokens_folder)
-    settings = settings | {"tokens": sha256(tokens_folder / "manifest.json"), "model_facts": facts}
+    numbers = {module: value for module, value in settings["code"].items() if module not in WRITERS}
+    settings = settings | {"code": numbers, "tokens": sha256(tokens_folder / "manifest.json"), "model_facts": facts}
     with ExitStack() as stack:
         leases = {l0: stack.enter_context(Lease(folder / "checkpoint")) for l0, folder in folders.items()}
         learners = [
             Learner(folder, l0, make_trainer(l0, settings, facts, compute["device"]), settings, leases[l0])
             for l0, folder in folders.items()
         ]
+        # ae.pt and safetensors; a checkpoint of weights and Adam's two moments, twice while one replaces the other.
+        size = sum(8 * learner.size() for learner in learners)
+        require_space(learners[0].folder, size, f"{len(learners)} SAEs with their checkpoints")
         for learner in learners:
-            # ae.pt and safetensors; a checkpoint of weights and Adam's two moments, twice while one replaces the other.
-            require_space(learner.folder, 8 * learner.size(), "an SAE with its checkpoint")
             learner.resume()
+            learner.began(compute["device"])
+            learner.write_log()
         model = LanguageModel(facts, settings["model"]["dtype"], compute["device"])
         stream = make_stream(model, tokens, settings, facts)
         learn_all(learners, stream, training, compute)
-        publish(learners, stream, model, tokens, facts, compute)
+        if diverged := [str(learner.folder) for learner in learners if learner.diverged]:
+            raise InputError(
+                f"{', '.join(diverged)}: training diverged: lower trainer_settings.{settings['trainer']}.lr; the set's "
+                "other SAEs are kept in their checkpoints"
+            )
+        publishing.publish(learners, stream, tokens, facts, compute["device"])
 
 
 def make_trainer(l0: int, settings: dict, facts: dict, device: str):
@@ -197,26 +232,26 @@ def learn_all(learners: list[Learner], stream: ActivationStream, training: dict,
                     x = x / behind.norm_factor
                 logged = step % compute["log_every"] == 0 or step == steps - 1
                 speed = clock.speed(step, training["batch"]) if logged else 0.0
+                losses = []
                 for learner in learners:
-                    if learner.step != step:
+                    if learner.step != step or learner.diverged:
                         continue
                     measures = learner.measure(x, autocast) if logged else []
-                    loss = learner.learn(x, autocast)
+                    losses.append(learner.learn(x, autocast))
                     if logged:
                         seen = learner.step * training["batch"]
-                        learner.rows.append([step, seen, loss, *measures, speed, clock.seconds()])
-                        learner.write_log()
+                        learner.log([step, seen, losses[-1], *measures, speed, clock.seconds()])
                 step += 1
-                progress.advance(1, f"loss {loss:.3g}" if logged else "")
-            if step == steps:
+                progress.advance(1, "loss " + ", ".join(f"{loss:.3g}" for loss in losses) if logged else "")
+            if step == steps or all(learner.diverged for learner in learners):
                 break
-    if step < steps:
+    if step < steps and not all(learner.diverged for learner in learners):
         raise InputError(
             f"{stream.model.name}: the stream ended after {step:,} of {steps:,} steps: more than one activation in a "
             "hundred was dropped: raise training.max_norm_multiple"
         )
     for learner in learners:
-        if learner.final_weights is None:
+        if learner.final_weights is None and not learner.diverged:
             learner.finish()
     save_all(learners, step, block + 1, carry[:0], clock)
 
@@ -227,7 +262,7 @@ def autocast_to(dtype: torch.dtype, device: str):
 
 def save_all(learners: list[Learner], step: int, block: int, carry: torch.Tensor, clock: "Clock") -> None:
     for learner in learners:
-        if learner.step == step:
+        if learner.step == step and not learner.diverged:
             learner.seconds = clock.seconds()
             learner.save(block, carry)
 
@@ -253,41 +288,6 @@ class Clock:
         speed = (step - self.last_step) * batch / max(now - self.last, 1e-9)
         self.last, self.last_step = now, step
         return round(speed, 1)
-
-
-def publish(
-    learners: list[Learner], stream: ActivationStream, model: LanguageModel, tokens: Tokens, facts: dict, compute: dict
-) -> None:
-    """Write every cell's files, then measure what was written."""
-    saes = {}
-    for learner in learners:
-        learner.lease.check()
-        learner.write_log()
-        hook = f"blocks.{facts['layer']}.hook_resid_post"
-        config = learner.trainer.config | {"norm_factor": learner.norm_factor}
-        saefiles.write(learner.folder / "sae", learner.final_weights, config, stream.config, hook)
-        saes[learner.l0], _ = load_dictionary(str(learner.folder / "sae"), device=compute["device"])
-    measured = quality.measure(saes, model, tokens, facts["special_ids"], learners[0].settings["model"]["lm_batch"])
-    for learner in learners:
-        learner.lease.check()
-        write_json(learner.folder / "sae" / "quality.json", measured[learner.l0])
-        training = learner.settings["training"]
-        origin = provenance(compute["device"]) | {
-            "settings": learner.settings,
-            "l0": learner.l0,
-            "trained_with": [other.l0 for other in learners],
-            "steps": learner.step,
-            "tokens": learner.step * training["batch"],
-            "norm_factor": learner.norm_factor,
-            "wall_seconds": learner.seconds,
-        }
-        write_json(learner.folder / "sae" / "provenance.json", origin)
-        row = measured[learner.l0]
-        log.info(
-            "%s %s: l0 %.1f on clean text (nominal %d), explained variance %.3f, %d of %d latents dead",
-            *(model.name, stream.name, row["l0"], learner.l0, row["explained_variance"]),
-            *(row["dead_latents"], row["latents"]),
-        )
 
 
 def differing(before: dict, now: dict, prefix: str = "") -> list[str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from dictionary_learning.utils import load_dictionary
 from sklearn.metrics import f1_score
 
@@ -128,9 +127,3 @@ def test_the_ood_sets_are_not_in_its_text(demo):
 
     texts = [json.loads(line)["text"] for line in (demo / "results/demo/world/corpus.jsonl").open()]
     assert not ood_prompts().intersection(texts)
-
-
-def test_its_overlay_is_all_that_differs_from_the_paper(demo):
-    overlay = yaml.safe_load((demo / "profiles/demo/demo.yaml").read_text())
-    assert overlay.keys() <= yaml.safe_load((demo / "config.yaml").read_text()).keys()
-    assert "streams" not in overlay and "trainers" not in overlay

@@ -28,6 +28,7 @@ WRONG = [
     ("streams.1.p", float("nan"), "streams[1].p: NaN is not a number"),
     ("training.max_norm_multiple", 1, "training.max_norm_multiple: 1 is out of range: it must be more than 1"),
     ("seeds", [-1], "seeds[0]: -1 is out of range"),
+    ("corpus.filter.equals", "{x}", 'corpus: "{x}" has a brace, which Snakemake fills in: do without'),
     ("l0", 20, "l0: 20 is not a list"),
     ("l0", [], "l0: must not be empty"),
     ("l0", [20, 4097], "l0: 4097 is larger than the dictionary (training.dict_size 4096)"),

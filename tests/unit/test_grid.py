@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskedsae.errors import InputError
-from maskedsae.grid import L0Set, folders_of, l0_sets, model_settings, token_arguments, token_settings, train_settings
+from maskedsae.grid import L0Set, folders_of, l0_sets, model_settings, token_settings, train_settings
+from maskedsae.packing import token_arguments
 
 PAPER = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
 PYTHIA, GEMMA, TRAINER = "pythia-160m-deduped", "gemma-2-2b", "matryoshka_batch_topk"

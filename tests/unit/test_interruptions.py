@@ -154,7 +154,18 @@ def test_a_checkpoint_of_other_settings_is_not_used(facts, tokens_folders, tmp_p
     other = SETTINGS | {"stream": {"name": "stream", "p": 0.5}}
     train(tmp_path, facts, tokens_folders, settings=other)
     assert "its checkpoint is of other settings (stream.p): starting over" in caplog.text
+    assert list((tmp_path / "l0_4" / "checkpoint").glob("state_of_other_settings_at_step_*.pt"))
     assert files(tmp_path) != uninterrupted
+
+
+def test_after_a_change_of_what_only_writes_a_finished_sae_is_written_again(facts, tokens_folders, tmp_path):
+    """Its code is among the settings, so that Snakemake runs the job again; but weeks of training stand."""
+    train(tmp_path, facts, tokens_folders, SETTINGS | {"code": {"training": "a", "saefiles": "b"}})
+    before = (tmp_path / "l0_4" / "training.csv").read_bytes()  # with its times
+    train(tmp_path, facts, tokens_folders, SETTINGS | {"code": {"training": "a", "saefiles": "changed"}})
+    assert (tmp_path / "l0_4" / "training.csv").read_bytes() == before
+    train(tmp_path, facts, tokens_folders, SETTINGS | {"code": {"training": "changed", "saefiles": "changed"}})
+    assert (tmp_path / "l0_4" / "training.csv").read_bytes() != before
 
 
 def test_a_damaged_token_shard_is_named(facts, tokens_folders, tmp_path):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from maskedsae.leases import Lease, LeaseLost
+from maskedsae.leases import Lease, LeaseLost, _machine
 
 FORK = multiprocessing.get_context("fork")
 
@@ -31,7 +31,7 @@ def start_holder(folder, seconds):
 def foreign_lease(folder, age: float) -> None:
     """What a process on another machine leaves, last touched `age` seconds ago."""
     path = folder / "lease.json"
-    path.write_text(json.dumps({"token": "other", "host": "elsewhere", "pid": 1, "started": "1"}))
+    path.write_text(json.dumps({"token": "other", "host": "elsewhere", "machine": "another", "pid": 1, "started": "1"}))
     os.utime(path, (time.time() - age, time.time() - age))
 
 
@@ -69,14 +69,14 @@ def test_a_holder_that_was_replaced_stops_before_it_writes(tmp_path):
     with Lease(tmp_path) as lease:
         lease.check()
         foreign_lease(tmp_path, age=0)
-        with pytest.raises(LeaseLost, match="another process took this cell over"):
+        with pytest.raises(LeaseLost, match="another process took over"):
             lease.check()
     assert json.loads((tmp_path / "lease.json").read_text())["host"] == "elsewhere"
 
 
 def test_a_reused_process_number_is_not_the_holder(tmp_path):
     """This very process, but with another start time: as after a reboot."""
-    me = {"token": "old", "host": socket.gethostname(), "pid": os.getpid(), "started": "1"}
+    me = {"token": "old", "host": socket.gethostname(), "machine": _machine(), "pid": os.getpid(), "started": "1"}
     (tmp_path / "lease.json").write_text(json.dumps(me))
     with Lease(tmp_path) as lease:
         lease.check()

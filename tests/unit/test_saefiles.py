@@ -76,6 +76,7 @@ def test_provenance_says_where_the_sae_came_from(cells):
     assert origin["tokens"] == 6400 and origin["steps"] == 100 and origin["threads"] == 1
     assert origin["settings"]["trainer"] == "topk" and origin["l0"] == 8
     assert origin["versions"]["torch"] == torch.__version__
+    assert [run["from_step"] for run in origin["runs"]] == [0]
     assert origin["wall_seconds"] > 0 and origin["device"].startswith("cpu")
 
 
@@ -84,8 +85,10 @@ def test_provenance_says_where_the_sae_came_from(cells):
 def test_quality_is_measured_on_clean_held_out_text(trainer, cells, activations, facts, tokens_folders):
     """The streamed sums against the plain formulas, on all activations at once."""
     quality = json.loads((cells[trainer] / "sae" / "quality.json").read_text())
-    contexts = torch.from_numpy(Tokens.open(tokens_folders["gpt_neox"]).heldout(0, 20)).flatten()
-    x = activations[contexts != 0]
+    contexts = torch.from_numpy(Tokens.open(tokens_folders["gpt_neox"]).heldout(0, 20))
+    first = torch.zeros_like(contexts)
+    first[:, 0] = 1
+    x = activations[((contexts != 0) & (first == 0)).flatten()]
     dictionary, _ = load_dictionary(str(cells[trainer] / "sae"), device="cpu")
     x_hat, features = dictionary(x, output_features=True)
     residual = (x - x_hat).double()

@@ -7,6 +7,7 @@ import torch
 from dictionary_learning.training import get_norm_factor, trainSAE
 
 from conftest import COMPUTE, train_settings
+from maskedsae.errors import InputError
 from maskedsae.models import LanguageModel
 from maskedsae.tokens import Tokens
 from maskedsae.trainers import TRAINERS, trainer_arguments
@@ -25,15 +26,25 @@ def weights(folder):
 def assert_same(one: dict, other: dict) -> None:
     assert one.keys() == other.keys()
     for name in one:
-        assert torch.equal(one[name], other[name]), name
+        assert one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]), name
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("family", ["gpt_neox", "gemma2"])
 @pytest.mark.parametrize("trainer", TRAINERS)
-def test_equals_train_sae_bit_for_bit(trainer, family, facts, tokens_folders, tmp_path):
-    """trainSAE runs on the stream as it is: two epochs of it for the norm (101 batches), then the training."""
+def test_equals_train_sae_bit_for_bit(trainer, family, precision, facts, tokens_folders, tmp_path, monkeypatch):
+    """trainSAE runs on the stream as it is: 101 batches of it for the norm, then the training.
+
+    bfloat16 is what a GPU runs. On a CPU trainSAE leaves autocast out, and then fails: given it, it is the same code.
+    """
     torch.set_num_threads(1)
-    settings = train_settings(trainer, tokens=64 * 110, norm_batches=101)
+    settings = train_settings(trainer, tokens=64 * 110, norm_batches=101, autocast=precision)
+    if precision == "bfloat16":
+        settings["model"]["dtype"] = "bfloat16"
+        monkeypatch.setattr("maskedsae.training.check_device", lambda device, autocast: None)
+        monkeypatch.setattr(
+            "dictionary_learning.training.nullcontext", lambda: torch.autocast("cpu", dtype=torch.bfloat16)
+        )
     stream = stream_of(settings, facts[family], tokens_folders[family])
     arguments = trainer_arguments(
         trainer,
@@ -50,6 +61,7 @@ def test_equals_train_sae_bit_for_bit(trainer, family, facts, tokens_folders, tm
         normalize_activations=True,
         save_dir=str(tmp_path / "stock"),
         device="cpu",
+        autocast_dtype=getattr(torch, precision),
     )
     train_set({8: tmp_path / "ours" / "l0_8"}, settings, facts[family], tokens_folders[family], COMPUTE)
     stock = torch.load(tmp_path / "stock" / "trainer_0" / "ae.pt", weights_only=True)
@@ -91,3 +103,23 @@ def test_logging_does_not_change_training(facts, tokens_folders, tmp_path):
         compute = COMPUTE | {"log_every": log_every}
         train_set({8: folder}, settings, facts["gpt_neox"], tokens_folders["gpt_neox"], compute)
     assert_same(weights(tmp_path / "every_1"), weights(tmp_path / "every_1000"))
+
+
+def test_one_that_diverges_does_not_take_its_siblings_along(facts, tokens_folders, tmp_path, monkeypatch):
+    """Its loss is made infinite at step 30; the other ends as if it had been alone."""
+    settings = train_settings()
+    arguments = (facts["gpt_neox"], tokens_folders["gpt_neox"], COMPUTE)
+    original = TRAINERS["matryoshka_batch_topk"].update
+
+    def update(trainer, step, x):
+        loss = original(trainer, step, x)
+        return float("inf") if trainer.k == 4 and step == 30 else loss
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TRAINERS["matryoshka_batch_topk"], "update", update)
+        with pytest.raises(InputError, match=r"l0_4: training diverged: lower trainer_settings\.matryoshka"):
+            train_set({l0: tmp_path / f"l0_{l0}" for l0 in (4, 8)}, settings, *arguments)
+    train_set({8: tmp_path / "alone"}, settings, *arguments)
+    train_set({8: tmp_path / "l0_8"}, settings | {"seed": 0}, *arguments)  # from its last checkpoint: only written
+    assert_same(weights(tmp_path / "l0_8"), weights(tmp_path / "alone"))
+    assert not (tmp_path / "l0_4" / "sae").exists()

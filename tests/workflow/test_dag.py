@@ -9,6 +9,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from checkout import MATRYOSHKA, TINY, TOPK, Checkout, copy_data, copy_workflow, model_entry
 
@@ -191,10 +193,52 @@ def test_a_changed_parameter_redoes_what_depends_on_it(checkout, keys, value, re
 
 @pytest.mark.parametrize(
     ("file", "redone"),
-    [("corpus/long.txt", {TOKENS} | TRAIN), ("models/gpt_neox/model.safetensors", {MODEL, TOKENS} | TRAIN)],
+    [
+        ("corpus/long.txt", {TOKENS} | TRAIN),
+        ("models/gpt_neox/model.safetensors", {MODEL, TOKENS} | TRAIN),
+        ("models/gpt_neox/tokenizer_config.json", {MODEL, TOKENS} | TRAIN),
+    ],
 )
 def test_changed_text_or_weights_redo_what_was_made_of_them(checkout, file, redone):
     checkout.append(file, "And more.")
     planned = checkout.planned()
     assert set(planned) == redone
     assert f"Updated input files: {file}" in planned.values()
+
+
+def test_another_language_model_of_the_same_sizes_gives_other_saes(checkout):
+    """Run and not only planned: what the checkpoints hold was learned from the old one."""
+    weights = checkout.folder / "models/gpt_neox/model.safetensors"
+    tensors = {name: 1.1 * value for name, value in load_file(weights).items()}
+    save_file(tensors, weights, {"format": "pt"})
+    before = {path: path.read_bytes() for path in checkout.folder.glob("results/**/ae.pt")}
+    output = checkout.snakemake("grid")
+    assert checkout.status == 0, output
+    assert len(before) == 4
+    assert all(path.read_bytes() != content for path, content in before.items())
+
+
+def test_without_a_profile_finished_saes_are_not_trained_again(checkout):
+    """Snakemake's own triggers would, for a script that is younger than they are."""
+    os.utime(checkout.folder / "scripts/train.py")
+    checkout.profile = []
+    output = checkout.snakemake("grid")
+    assert checkout.status != 0
+    assert "add --profile profiles/local" in output
+    assert len(list(checkout.folder.glob("results/**/ae.pt"))) == 4
+
+
+def test_a_gpu_that_is_not_there_is_said_before_the_first_job_of_a_training_run(tmp_path, model_folders):
+    copy_workflow(tmp_path)
+    copy_data(tmp_path, model_folders)
+    checkout = Checkout(tmp_path, TINY)
+    checkout.config["compute"]["device"] = "cuda"
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    output = checkout.snakemake("grid")
+    assert checkout.status != 0
+    assert "compute.device: cuda asks for a GPU" in output
+    assert not (tmp_path / "results/tiny/neox/model.json").exists()
+    # What needs no GPU can be made here all the same, as on a login node.
+    output = checkout.snakemake("results/tiny/neox/model.json")
+    assert checkout.status == 0, output

@@ -23,7 +23,7 @@ WARMUP = 20  # steps
 
 @dataclass(frozen=True)
 class Settings:
-    """Size and training of one model; it sees batch x context x steps tokens: 8 x 128 x 500 = 0.5M in the demo."""
+    """Size and training of one model; it sees batch x context x steps tokens: 8 x 128 x 450 = 0.46M in the demo."""
 
     vocabulary: int
     layers: int
