@@ -1,0 +1,17 @@
+"""Rule ood."""
+
+from pathlib import Path
+
+from maskedsae.files import write_json
+from maskedsae.grid import gathered
+from maskedsae.job import job
+from maskedsae.models import set_threads
+from maskedsae.ood.intervals import write_scores
+from maskedsae.ood.scores import sae_probes
+
+with job(snakemake.log[0]):
+    set_threads(1)
+    sae, settings = Path(snakemake.input.weights).parent, gathered(snakemake.params)
+    result, scored = sae_probes(snakemake.input.activations, sae, settings, workers=snakemake.threads)
+    write_scores(snakemake.output.rows, scored)
+    write_json(snakemake.output.summary, result)
