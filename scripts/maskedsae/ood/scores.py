@@ -83,25 +83,25 @@ def score(
 ) -> tuple[dict, list[Scored]]:
     """The result as its JSON has it, and the test rows' scores by the probes on `headline` features."""
     probed = Parallel(n_jobs=workers)(delayed(probe)(task, penalty, ks, settings) for task in tasks)
-    resampling = {"resamples": settings["bootstrap"], "seed": settings["seed"]}
+    scored = [tests for _, tests in (probes[headline] for probes in probed)]
+    resampled = [
+        {part: of.resampled_aucs(settings["bootstrap"], settings["seed"]) for part, of in tests.items()}
+        for tests in scored
+    ]
     result = {
         "protocol": {key: value for key, value in settings.items() if key != "code"},
         "mean": {
-            part: summary(
-                [probes[headline][1][part].auc for probes in probed],
-                [probes[headline][1][part].resampled_aucs(**resampling) for probes in probed],
-            )
-            for part in PARTS
+            part: summary([tests[part].auc for tests in scored], [aucs[part] for aucs in resampled]) for part in PARTS
         },
         "mean_by_k": {
             k: {part: float(np.mean([probes[k][1][part].auc for probes in probed])) for part in PARTS} for k in ks
         },
         "datasets": {
-            task.dataset: of_dataset(task, probes, headline, resampling)
-            for task, probes in zip(tasks, probed, strict=True)
+            task.dataset: of_dataset(task, probes, headline, aucs)
+            for task, probes, aucs in zip(tasks, probed, resampled, strict=True)
         },
     }
-    return result, [probes[headline][1][part] for probes in probed for part in PARTS]
+    return result, [tests[part] for tests in scored for part in PARTS]
 
 
 def probe(task: Task, penalty: str, ks: list[int], settings: dict) -> dict[int, tuple[dict, dict[str, Scored]]]:
@@ -125,10 +125,10 @@ def probe(task: Task, penalty: str, ks: list[int], settings: dict) -> dict[int, 
     return probes
 
 
-def of_dataset(task: Task, probes: dict, headline: int, resampling: dict) -> dict:
+def of_dataset(task: Task, probes: dict, headline: int, resampled: dict[str, np.ndarray]) -> dict:
     facts, tests = probes[headline]
     result = {
-        part: {"auc": of.auc, "interval": interval(of.resampled_aucs(**resampling)), **task.tests[part].balance}
+        part: {"auc": of.auc, "interval": interval(resampled[part]), **task.tests[part].balance}
         for part, of in tests.items()
     }
     result |= {"features": headline, **facts, "train": task.train.balance, "classes": task.classes}
