@@ -325,7 +325,7 @@ def test_random_features_have_auc_one_half_within_noise(tmp_path, identity):
     path = known(tmp_path / "x.safetensors", "random")
     for result, _ in (oracle(path, PROTOCOL, 1), sae_probes(path, identity, PROTOCOL, 1)):
         mean, (low, high) = result["mean"]["ood"]["mean"], result["mean"]["ood"]["interval"]
-        # 150 rows of each class: an AUC's standard deviation is sqrt(301 / 12) / 150 = 0.033, that of eight's mean 0.012.
+        # 150 rows of each class: an AUC's standard deviation is sqrt(301 / 12) / 150 = 0.033, of eight's mean 0.012.
         assert abs(mean - 0.5) < 4 * 0.012
         assert 0.8 < (high - low) / (2 * 1.96 * 0.012) < 1.2
 
