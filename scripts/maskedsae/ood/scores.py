@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from .activations import Part, read_activations
-from .intervals import PARTS, Scored, interval, summary
+from .intervals import TESTS, Scored, interval, summary
 from .latents import Encoder, most_different
 from .probes import balanced_rows, first_rows, fit
 
@@ -36,6 +37,11 @@ class Task:
     train: Rows
     tests: dict[str, Rows]
     latents: list[int] | None  # the features' numbers in the SAE
+
+
+class Probed(NamedTuple):
+    facts: dict  # about the probe
+    tests: dict[str, Scored]
 
 
 def oracle(activations: str | Path, settings: dict, workers: int) -> tuple[dict, list[Scored]]:
@@ -83,28 +89,28 @@ def score(
 ) -> tuple[dict, list[Scored]]:
     """The result as its JSON has it, and the test rows' scores by the probes on `headline` features."""
     probed = Parallel(n_jobs=workers)(delayed(probe)(task, penalty, ks, settings) for task in tasks)
-    scored = [tests for _, tests in (probes[headline] for probes in probed)]
+    scored = [probes[headline].tests for probes in probed]
     resampled = [
-        {part: of.resampled_aucs(settings["bootstrap"], settings["seed"]) for part, of in tests.items()}
+        {test: of.resampled_aucs(settings["bootstrap"], settings["seed"]) for test, of in tests.items()}
         for tests in scored
     ]
     result = {
         "protocol": {key: value for key, value in settings.items() if key != "code"},
         "mean": {
-            part: summary([tests[part].auc for tests in scored], [aucs[part] for aucs in resampled]) for part in PARTS
+            test: summary([tests[test].auc for tests in scored], [aucs[test] for aucs in resampled]) for test in TESTS
         },
         "mean_by_k": {
-            k: {part: float(np.mean([probes[k][1][part].auc for probes in probed])) for part in PARTS} for k in ks
+            k: {test: float(np.mean([probes[k].tests[test].auc for probes in probed])) for test in TESTS} for k in ks
         },
         "datasets": {
             task.dataset: of_dataset(task, probes, headline, aucs)
             for task, probes, aucs in zip(tasks, probed, resampled, strict=True)
         },
     }
-    return result, [tests[part] for tests in scored for part in PARTS]
+    return result, [tests[test] for tests in scored for test in TESTS]
 
 
-def probe(task: Task, penalty: str, ks: list[int], settings: dict) -> dict[int, tuple[dict, dict[str, Scored]]]:
+def probe(task: Task, penalty: str, ks: list[int], settings: dict) -> dict[int, Probed]:
     """{k: what the probe on the first k features is, and how it scores the test rows}.
 
     On one thread, so that the numbers do not depend on how many data sets are probed at a time.
@@ -118,22 +124,22 @@ def probe(task: Task, penalty: str, ks: list[int], settings: dict) -> dict[int, 
             )
             facts = {key: getattr(fitted, key) for key in ("C", "validation_auc", "weights", "converged")}
             tests = {
-                part: Scored(task.dataset, part, rows.numbers, rows.labels, fitted.score(rows.x[:, :k]))
-                for part, rows in task.tests.items()
+                test: Scored(task.dataset, test, rows.numbers, rows.labels, fitted.score(rows.x[:, :k]))
+                for test, rows in task.tests.items()
             }
-            probes[k] = facts, tests
+            probes[k] = Probed(facts, tests)
     return probes
 
 
-def of_dataset(task: Task, probes: dict, headline: int, resampled: dict[str, np.ndarray]) -> dict:
+def of_dataset(task: Task, probes: dict[int, Probed], headline: int, resampled: dict[str, np.ndarray]) -> dict:
     facts, tests = probes[headline]
     result = {
-        part: {"auc": of.auc, "interval": interval(resampled[part]), **task.tests[part].balance}
-        for part, of in tests.items()
+        test: {"auc": of.auc, "interval": interval(resampled[test]), **task.tests[test].balance}
+        for test, of in tests.items()
     }
     result |= {"features": headline, **facts, "train": task.train.balance, "classes": task.classes}
     result["by_k"] = {
-        k: {part: of.auc for part, of in tests.items()} | {"C": facts["C"], "weights": facts["weights"]}
+        k: {test: of.auc for test, of in tests.items()} | {"C": facts["C"], "weights": facts["weights"]}
         for k, (facts, tests) in probes.items()
     }
     if task.latents:
