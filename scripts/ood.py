@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+import torch
+
 from maskedsae.files import write_json
 from maskedsae.grid import gathered
 from maskedsae.job import job
-from maskedsae.models import set_threads
 from maskedsae.ood.intervals import write_scores
 from maskedsae.ood.scores import sae_probes
 
 with job(snakemake.log[0]):
-    set_threads(1)
+    torch.set_num_threads(1)  # sums differ with it, and the number of workers must not show
     sae, settings = Path(snakemake.input.weights).parent, gathered(snakemake.params)
     result, scored = sae_probes(snakemake.input.activations, sae, settings, workers=snakemake.threads)
     write_scores(snakemake.output.rows, scored)

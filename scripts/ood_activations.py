@@ -4,7 +4,7 @@ from maskedsae.files import read_json
 from maskedsae.grid import gathered
 from maskedsae.job import job
 from maskedsae.models import check_device, set_threads
-from maskedsae.ood.activations import write_activations
+from maskedsae.ood.last_tokens import write_activations
 
 with job(snakemake.log[0]):
     compute = snakemake.config["compute"]

@@ -3,12 +3,10 @@
 from maskedsae.files import write_json
 from maskedsae.grid import gathered
 from maskedsae.job import job
-from maskedsae.models import set_threads
 from maskedsae.ood.intervals import write_scores
 from maskedsae.ood.scores import oracle
 
 with job(snakemake.log[0]):
-    set_threads(1)
     result, scored = oracle(snakemake.input.activations, gathered(snakemake.params), workers=snakemake.threads)
     write_scores(snakemake.output.rows, scored)
     write_json(snakemake.output.summary, result)

@@ -143,7 +143,7 @@ def ood_activation_settings(config: dict, model: str) -> dict:
     entry = by_name(config["models"], model)
     of_texts = {key: config["ood"][key] for key in ("rows", "max_tokens", "bos")}
     batch_tokens = entry["lm_batch"] * config["tokens"]["context_length"]
-    return of_texts | {"dtype": entry["dtype"], "batch_tokens": batch_tokens, "code": fingerprint("ood.activations")}
+    return of_texts | {"dtype": entry["dtype"], "batch_tokens": batch_tokens, "code": fingerprint("ood.last_tokens")}
 
 
 def ood_settings(config: dict) -> dict:

@@ -1,7 +1,6 @@
 """Probing out of distribution does what the original's code does, where that is sound, and says when data are not."""
 
 import csv
-import json
 
 import numpy as np
 import pandas as pd
@@ -16,8 +15,9 @@ from maskedsae.errors import InputError
 from maskedsae.files import write_json
 from maskedsae.models import LanguageModel
 from maskedsae.ood import datasets
-from maskedsae.ood.activations import Part, last_residuals, read_activations, token_ids, write_activations
+from maskedsae.ood.activations import Part, read_activations, to_bytes
 from maskedsae.ood.intervals import TESTS, Scored, paired_difference, read_scores, write_scores
+from maskedsae.ood.last_tokens import last_residuals, token_ids, write_activations
 from maskedsae.ood.latents import Encoder, most_different
 from maskedsae.ood.probes import balanced_rows, first_rows, fit
 from maskedsae.ood.scores import divide, oracle, sae_probes
@@ -281,8 +281,6 @@ def test_latents_are_what_dictionary_learning_encodes(trainer, cells, activation
 
 def known(path, kind: str):
     """Eight made-up data sets: the class is the first activation's sign, or nowhere, or flipped in the OOD rows."""
-    from safetensors.torch import save_file
-
     generator, tensors = torch.Generator().manual_seed(0), {}
     names = [f"set{i}" for i in range(8)]
     for name in names:
@@ -293,7 +291,7 @@ def known(path, kind: str):
                 x[:, 0] = (2.0 * (labels ^ flip) - 1) * (1 + x[:, 0].abs())
             tensors |= {f"{name}/{part}/x": x, f"{name}/{part}/labels": labels}
             tensors[f"{name}/{part}/texts"] = torch.arange(rows) + (0 if part == "train" else 5000)
-    save_file(tensors, path, {"classes": json.dumps({name: ["no", "yes"] for name in names})})
+    path.write_bytes(to_bytes(tensors, {name: ["no", "yes"] for name in names}))
     return path
 
 
