@@ -20,11 +20,13 @@ include: "rules/common.smk"
 include: "rules/world.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
+include: "rules/ood.smk"
 
 
 localrules:
     all,
     saes,
+    scores,
     grid,
 
 
@@ -34,13 +36,22 @@ rule saes:
         [cells.files() for cells in TABLE_SETS],
 
 
-# Every SAE of model x stream x trainer x l0 x seed.
+# Their scores, and those that they are compared with.
+rule scores:
+    input:
+        [cells.scores() for cells in TABLE_SETS],
+        cells_of.oracles(config),
+
+
+# Every SAE of model x stream x trainer x l0 x seed, and its scores.
 rule grid:
     input:
-        [cells.files() for cells in TABLE_SETS + OTHER_SETS],
+        [cells.files() + cells.scores() for cells in TABLE_SETS + OTHER_SETS],
+        cells_of.oracles(config),
 
 
 rule all:
     default_target: True
     input:
         rules.saes.input,
+        rules.scores.input,

@@ -25,6 +25,10 @@ wildcard_constraints:
     run=config["run"],
     model="|".join(model["name"] for model in config["models"]),
     lm="[^/]+",
+    stream="|".join(stream["name"] for stream in config["streams"]),
+    trainer="|".join(config["trainers"]),
+    l0="[0-9]+",
+    seed="[0-9]+",
 
 
 def model_files(wildcards):

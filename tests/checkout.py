@@ -15,6 +15,8 @@ from conftest import documents, train_settings
 ROOT = Path(__file__).parents[1]
 WORKFLOW = ("Snakefile", "config.yaml", "rules", "scripts", "schemas", "profiles", "envs")
 MATRYOSHKA, TOPK = "matryoshka_batch_topk", "topk"
+TO_SAES = ("model", "tokens", "train")
+TO_PROBES = (*TO_SAES, "ood_activations", "oracle", "ood")
 
 
 def model_entry(name: str, family: str) -> dict:
@@ -44,7 +46,16 @@ TINY = {
     "tokens": {"context_length": 32, "heldout_contexts": 8, "repeat": True},
     "training": train_settings()["training"],
     "trainer_settings": {name: train_settings(name)["trainer_settings"] for name in (MATRYOSHKA, TOPK)},
-    "compute": {"device": "cpu", "threads": 1, "token_threads": 1, "log_every": 10},
+    "ood": {
+        "rows": 120,
+        "train_rows": 80,
+        "validation_rows": 20,
+        "k": 8,
+        "ks": [1, 8],
+        "max_iter": 50,
+        "bootstrap": 20,
+    },
+    "compute": {"device": "cpu", "threads": 1, "token_threads": 1, "probe_threads": 1, "log_every": 10},
 }
 
 
@@ -84,8 +95,8 @@ class Checkout:
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
         return Checkout(folder, self.config)
 
-    def planned(self, target: str = "grid") -> dict[str, str]:
-        """{job: reason} of a dry run, the targets themselves left out; a job is its log, without folder and ending."""
+    def planned(self, target: str = "grid", rules: tuple[str, ...] = TO_SAES) -> dict[str, str]:
+        """{job: reason} of a dry run, of these rules; a job is its log, without folder and ending."""
         output = self.snakemake("--dry-run", target)
         assert self.status == 0, output
         fields = r"^rule (\S+):\n(?:    .*\n)*?    log: results/[^/]+/logs/(.*)\.log\n(?:    .*\n)*?    reason: (.*)$"
@@ -95,7 +106,7 @@ class Checkout:
         targets = len(re.findall(rf"^(?:local)?rule {target}:$", output, re.MULTILINE))
         assert len(jobs) == (int(total[1]) - targets if total else 0), output
         assert jobs or "Nothing to be done" in output, output
-        return jobs
+        return {job: reason for job, reason in jobs.items() if job.split("/")[0] in rules}
 
     def sources(self) -> list[Path]:
         return [path for name in WORKFLOW for path in [self.folder / name, *(self.folder / name).rglob("*")]]

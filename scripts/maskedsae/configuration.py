@@ -16,7 +16,7 @@ SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 
 # Folders beside the models' own in results/{run}/, and beside the streams' own in results/{run}/{model}/; `oracle` is
 # what scores.csv calls probes on raw activations.
-RESERVED = {"models": {"world", "tables", "figures", "logs", "benchmarks"}, "streams": {"tokens", "oracle"}}
+RESERVED = {"models": {"world", "tables", "figures", "logs", "benchmarks"}, "streams": {"tokens", "ood", "oracle"}}
 
 TYPES = {
     "array": "a list",
@@ -54,6 +54,7 @@ def check(config: dict) -> None:
     _check_tables(config)
     _check_sources(config)
     _check_training(config)
+    _check_ood(config)
     for trainer in config["trainers"]:
         _check_trainer(config, trainer)
 
@@ -179,6 +180,19 @@ def _check_training(config: dict) -> None:
             f"configuration: training.autocast: {training['autocast']} needs a GPU: set it to float32, or "
             "compute.device to cuda"
         )
+
+
+def _check_ood(config: dict) -> None:
+    ood, dict_size = config["ood"], config["training"]["dict_size"]
+    where = "configuration: ood"
+    if ood["k"] not in ood["ks"]:
+        raise InputError(f"{where}.k: {ood['k']} is none of ood.ks ({', '.join(map(str, ood['ks']))})")
+    if max(ood["ks"]) > dict_size:
+        raise InputError(f"{where}.ks: {max(ood['ks'])} is larger than the dictionary (training.dict_size {dict_size})")
+    _unique("ood.ks", ood["ks"], "keep one")
+    for larger, smaller in (("rows", "train_rows"), ("train_rows", "validation_rows")):
+        if ood[smaller] >= ood[larger]:
+            raise InputError(f"{where}.{smaller}: {ood[smaller]} leaves no other row of ood.{larger} ({ood[larger]})")
 
 
 def _check_trainer(config: dict, trainer: str) -> None:

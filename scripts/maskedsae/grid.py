@@ -40,6 +40,9 @@ class L0Set:
         names = ["training.csv", *(f"sae/{name}" for name in SAE_FILES)]
         return [str(self.folder(l0) / name) for l0, name in product(self.l0s, names)]
 
+    def scores(self) -> list[str]:
+        return [str(self.folder(l0) / "scores" / "ood.json") for l0 in self.l0s]
+
 
 def folders_of(outputs: list[str]) -> dict[int, Path]:
     """{l0: the cell's folder} of a training job, read off its outputs' paths."""
@@ -129,6 +132,29 @@ def train_settings(config: dict, cells: L0Set) -> dict:
         "seed": cells.seed,
         "code": fingerprint("training"),
     }
+
+
+def oracles(config: dict) -> list[str]:
+    return [f"results/{config['run']}/{model['name']}/oracle.json" for model in config["models"]]
+
+
+def ood_activation_settings(config: dict, model: str) -> dict:
+    """A forward pass may hold as many tokens as in training; the texts are shorter than its contexts."""
+    entry = by_name(config["models"], model)
+    of_texts = {key: config["ood"][key] for key in ("rows", "max_tokens", "bos")}
+    batch_tokens = entry["lm_batch"] * config["tokens"]["context_length"]
+    return of_texts | {"dtype": entry["dtype"], "batch_tokens": batch_tokens, "code": fingerprint("ood.last_tokens")}
+
+
+def ood_settings(config: dict) -> dict:
+    """All that decides the numbers of a probe, but for the activations and the SAE (inputs)."""
+    probes = {key: value for key, value in config["ood"].items() if key not in ("rows", "max_tokens", "bos")}
+    return probes | {"code": fingerprint("ood.scores")}
+
+
+def oracle_settings(config: dict) -> dict:
+    of_saes = ("k", "ks", "same_rows")
+    return {key: value for key, value in ood_settings(config).items() if key not in of_saes}
 
 
 def world_text_settings(config: dict) -> dict:

@@ -40,6 +40,7 @@ class Lease:
             holder = self._read(self.path)
             if holder and self._abandoned(holder):
                 self._evict(holder)
+                time.sleep(0.01)
                 continue
             if holder and time.monotonic() - told > 60:
                 told = time.monotonic()
@@ -80,28 +81,34 @@ class Lease:
         if holder["machine"] == _machine() and _started(holder["pid"]) != holder["started"]:
             log.info("%s: process %s is gone: going on in its place", self.path.parent, holder["pid"])
             return True
-        try:
-            clock = self.path.with_name(f".clock.{self.token}")
-            clock.touch()  # the file system's clock, which may differ from this machine's
-            idle = clock.stat().st_mtime - self.path.stat().st_mtime
-            clock.unlink()
-        except FileNotFoundError:
-            return False
+        idle = self._idle(self.path)
         if idle > self.stale_after:
             log.info("%s: its lease was last touched %.0f s ago: going on in its place", self.path.parent, idle)
         return idle > self.stale_after
 
     def _evict(self, holder: dict) -> None:
-        """Take the abandoned lease away; if another process was faster, put back what it had put there."""
-        aside = self.path.with_name(f".evicted.{self.token}")
+        """Take the abandoned lease away, one process at a time: a second might take away what the first then claims."""
+        guard = self.path.with_name(".evicting")
         try:
-            os.rename(self.path, aside)
-        except FileNotFoundError:
+            os.close(os.open(guard, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            if self._idle(guard) > self.stale_after:  # left by one that was killed just here
+                guard.unlink(missing_ok=True)
             return
-        if (self._read(aside) or {}).get("token") != holder["token"]:
-            with suppress(FileExistsError):
-                os.link(aside, self.path)
-        aside.unlink()
+        if (self._read(self.path) or {}).get("token") == holder["token"]:
+            self.path.unlink(missing_ok=True)
+        guard.unlink(missing_ok=True)
+
+    def _idle(self, path: Path) -> float:
+        """Seconds since `path` was touched, by the file system's clock, which may differ from this machine's."""
+        clock = self.path.with_name(f".clock.{self.token}")
+        try:
+            clock.touch()
+            return clock.stat().st_mtime - path.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+        finally:
+            clock.unlink(missing_ok=True)
 
     def _touch(self) -> None:
         while not self._released.wait(self.touched_every):

@@ -152,7 +152,7 @@ class LanguageModel:
             )
         model.layers = model.layers[: facts["layer"] + 1]
         setattr(model, FAMILIES[facts["family"]], nn.Identity())
-        self.name, self.device = facts["name"], device
+        self.name, self.width, self.device = facts["name"], facts["width"], device
         self._model = model.eval().requires_grad_(False).to(device)
 
     @torch.no_grad()

@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskedsae.errors import InputError
-from maskedsae.grid import L0Set, folders_of, l0_sets, model_settings, token_settings, train_settings
+from maskedsae.grid import (
+    L0Set,
+    folders_of,
+    l0_sets,
+    model_settings,
+    ood_activation_settings,
+    ood_settings,
+    oracle_settings,
+    oracles,
+    token_settings,
+    train_settings,
+)
 from maskedsae.packing import token_arguments
 
 PAPER = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
@@ -90,6 +101,20 @@ def test_how_the_saes_are_grouped_is_no_part_of_what_they_are():
     assert (whole.stream, whole.l0s, alone.stream, alone.l0s) == ("clean", ALL, "clean", (20,))
     assert train_settings(PAPER, whole) == train_settings(PAPER, alone)
     assert set(alone.files()) < set(whole.files())
+
+
+def test_every_sae_has_a_score_and_every_model_an_oracle():
+    scores = [score for cells in jobs(PAPER) for score in cells.scores()]
+    assert len(set(scores)) == 32
+    assert f"results/paper/{GEMMA}/mask30/{TRAINER}/l0_20/seed_0/scores/ood.json" in scores
+    assert oracles(PAPER) == [f"results/paper/{model}/oracle.json" for model in (PYTHIA, GEMMA)]
+
+
+def test_what_is_for_saes_alone_is_no_part_of_the_oracle():
+    ood = PAPER["ood"] | {"k": 64, "same_rows": False}
+    assert oracle_settings(paper_with(ood=ood)) == oracle_settings(PAPER)
+    assert ood_settings(paper_with(ood=ood)) != ood_settings(PAPER)
+    assert ood_activation_settings(paper_with(ood=ood), GEMMA) == ood_activation_settings(PAPER, GEMMA)
 
 
 def test_a_cells_folder_says_which_it_is_and_is_found_again_from_its_files():

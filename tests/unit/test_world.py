@@ -7,10 +7,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from maskedsae.errors import InputError
+from maskedsae.shipped import OOD_SETS, data_folder
 from maskedsae.world.architectures import build_model, scale_residual_stream
 from maskedsae.world.language_model import train_language_model
 from maskedsae.world.spelling import ANSWER, WORD, Speller
-from maskedsae.world.text import LEFT_OUT, OOD_SETS, data_folder, write_corpus
+from maskedsae.world.text import LEFT_OUT, write_corpus
 from maskedsae.world.tokenizer import LETTERS, train_tokenizer
 
 FAMILIES = ("gpt_neox", "gemma2")

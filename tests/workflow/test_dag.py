@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from checkout import MATRYOSHKA, TINY, TOPK, Checkout, copy_data, copy_workflow, model_entry
+from checkout import MATRYOSHKA, TINY, TO_PROBES, TO_SAES, TOPK, Checkout, copy_data, copy_workflow, model_entry
 
 
 def train(model: str, stream: str, trainer: str, l0: str, seed: int = 0) -> str:
@@ -27,11 +27,16 @@ TRAIN = {TRAIN_MATRYOSHKA, TRAIN_TOPK}
 # The paper's configuration, nothing done yet.
 
 
-@pytest.mark.parametrize(("target", "train_jobs", "saes"), [("saes", 6, 18), ("grid", 10, 32)])
+@pytest.mark.parametrize(
+    ("target", "train_jobs", "saes"), [("saes", 6, 18), ("scores", 6, 18), ("all", 6, 18), ("grid", 10, 32)]
+)
 def test_the_papers_targets_have_the_jobs_that_the_readme_promises(tmp_path, target, train_jobs, saes):
     copy_workflow(tmp_path)
-    jobs = Checkout(tmp_path, None).planned(target)
-    assert Counter(job.split("/")[0] for job in jobs) == {"model": 2, "tokens": 2, "train": train_jobs}
+    jobs = Checkout(tmp_path, None).planned(target, TO_PROBES)
+    made = {"model": 2, "tokens": 2, "train": train_jobs}
+    if target != "saes":
+        made |= {"ood_activations": 2, "oracle": 2, "ood": saes}
+    assert Counter(job.split("/")[0] for job in jobs) == made
     assert sum(len(re.search(r"_l0_([\d-]+)_", job)[1].split("-")) for job in jobs if "train" in job) == saes
 
 
@@ -76,14 +81,14 @@ def checkout(finished, tmp_path) -> Checkout:
 
 
 def test_what_is_done_is_done(checkout):
-    assert checkout.planned() == {}
+    assert checkout.planned("grid", TO_PROBES) == {}
 
 
 def test_a_fresh_checkout_redoes_nothing(checkout):
     """Every file of it is younger than the results, and so are the corpus and the language model."""
     for path in [*checkout.sources(), *(checkout.folder / "models").rglob("*"), *checkout.folder.glob("corpus/*")]:
         os.utime(path)
-    assert checkout.planned() == {}
+    assert checkout.planned("grid", TO_PROBES) == {}
 
 
 def test_a_pulled_change_that_cannot_change_a_number_redoes_nothing(checkout):
@@ -93,10 +98,10 @@ def test_a_pulled_change_that_cannot_change_a_number_redoes_nothing(checkout):
     checkout.edit("scripts/maskedsae/training.py", '"""', '"""Better said. ')
     shuffle = "        rows = self._rows(block)\n"
     checkout.edit("scripts/maskedsae/streams.py", shuffle, f'        """Said."""\n\n{shuffle}')
-    for name in ("train", "data"):
+    for name in ("train", "data", "ood"):
         checkout.edit(f"rules/{name}.smk", "\n", "\n# A comment.\n")
     checkout.append("scripts/maskedsae/progress.py", "\n\nCHANGED = 1\n")
-    assert checkout.planned() == {}
+    assert checkout.planned("grid", TO_PROBES) == {}
 
 
 def test_how_it_is_computed_redoes_nothing(checkout):
@@ -104,11 +109,12 @@ def test_how_it_is_computed_redoes_nothing(checkout):
         "device": "cuda",
         "threads": 2,
         "token_threads": 2,
+        "probe_threads": 2,
         "checkpoint_minutes": 1,
         "log_every": 7,
     }
     checkout.config["trainer_settings"]["jumprelu"] = {"bandwidth": 0.01}  # of a trainer that is not used
-    assert checkout.planned() == {}
+    assert checkout.planned("grid", TO_PROBES) == {}
 
 
 def test_another_grouping_into_jobs_redoes_nothing(checkout):
@@ -134,8 +140,9 @@ def both(stream: str = "clean", l0: str = "4-8", seed: int = 0, model: str = "ne
 def test_growing_the_grid_adds_only_its_own_jobs(checkout, key, added, jobs):
     checkout.config["trainer_settings"]["batch_topk"] = checkout.config["trainer_settings"][TOPK]
     checkout.config[key] = [added, *checkout.config[key]]  # first, since order should not matter
-    planned = checkout.planned()
-    assert set(planned) == jobs
+    planned = checkout.planned("grid", TO_PROBES)
+    assert {job for job in planned if job.split("/")[0] in TO_SAES} == jobs
+    assert not {ACTIVATIONS, ORACLE, *PROBES} & set(planned)
     assert all(reason.startswith("Missing output files") for reason in planned.values())
 
 
@@ -242,3 +249,52 @@ def test_a_gpu_that_is_not_there_is_said_before_the_first_job_of_a_training_run(
     # What needs no GPU can be made here all the same, as on a login node.
     output = checkout.snakemake("results/tiny/neox/model.json")
     assert checkout.status == 0, output
+
+
+# Probes of the finished SAEs.
+
+ACTIVATIONS, ORACLE = "ood_activations/neox", "oracle/neox"
+PROBES = {f"ood/neox_clean_{trainer}_l0_{l0}_seed_0" for trainer in (MATRYOSHKA, TOPK) for l0 in (4, 8)}
+
+
+@pytest.mark.parametrize(
+    ("module", "redone"),
+    [
+        ("ood/probes", {ORACLE} | PROBES),
+        ("ood/intervals", {ORACLE} | PROBES),
+        ("ood/datasets", {ACTIVATIONS, ORACLE} | PROBES),
+    ],
+)
+def test_changed_probing_trains_nothing_again(checkout, module, redone):
+    checkout.append(f"scripts/maskedsae/{module}.py", "\n\nCHANGED = 1\n")
+    assert set(checkout.planned("grid", TO_PROBES)) == redone
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "redone"),
+    [
+        ("max_iter", 60, {ORACLE} | PROBES),
+        ("same_rows", False, PROBES),
+        ("max_tokens", 32, {ACTIVATIONS, ORACLE} | PROBES),
+    ],
+)
+def test_a_changed_setting_of_the_probes_redoes_what_it_bears_on(checkout, key, value, redone):
+    checkout.config["ood"][key] = value
+    assert set(checkout.planned("grid", TO_PROBES)) == redone
+
+
+def test_a_score_that_was_deleted_is_made_again_alone_and_as_it_was(checkout):
+    (score,) = checkout.folder.glob(f"results/tiny/neox/clean/{TOPK}/l0_8/seed_0/scores/ood.json")
+    before = score.read_bytes()
+    score.unlink()
+    assert set(checkout.planned("grid", TO_PROBES)) == {f"ood/neox_clean_{TOPK}_l0_8_seed_0"}
+    output = checkout.snakemake("grid")
+    assert checkout.status == 0, output
+    assert score.read_bytes() == before
+
+
+def test_an_sae_that_was_trained_again_is_probed_again(checkout):
+    checkout.config["trainer_settings"][TOPK]["lr"] = 1e-3
+    assert set(checkout.planned("grid", TO_PROBES)) == {TRAIN_TOPK} | {
+        job for job in PROBES if f"_clean_{TOPK}_" in job
+    }

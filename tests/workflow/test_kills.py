@@ -16,6 +16,7 @@ from checkout import MATRYOSHKA, TINY, Checkout, copy_data, copy_workflow
 CONFIG = TINY | {
     "trainers": [MATRYOSHKA],
     "streams": [{"name": "mask30", "p": 0.3}],
+    "tables": [{"name": "table1", "model": "neox", "streams": ["mask30"], "l0": None}],
     "training": TINY["training"] | {"tokens": 64 * 800},
     # A checkpoint after each block and a row of the log for each step: slow enough to be met at work.
     "compute": TINY["compute"] | {"checkpoint_minutes": 0, "log_every": 1},
@@ -37,7 +38,7 @@ def start(tmp_path_factory, model_folders):
 @pytest.fixture(scope="module")
 def uninterrupted(start, tmp_path_factory) -> dict[str, bytes]:
     checkout = start(tmp_path_factory.mktemp("uninterrupted") / "checkout")
-    output = checkout.snakemake("grid")
+    output = checkout.snakemake("saes")
     assert checkout.status == 0, output
     return published(checkout)
 
@@ -78,7 +79,7 @@ def test_killed_and_started_again(victims, start, uninterrupted, tmp_path):
     moments = random.Random(victims)
     kills = 0
     for _ in range(3):
-        driver = checkout.start("grid")
+        driver = checkout.start("saes")
         if not wait_for_checkpoints(checkout, driver, moments.randint(1, 8)):
             break
         job = trainer_process(checkout)
@@ -89,10 +90,10 @@ def test_killed_and_started_again(victims, start, uninterrupted, tmp_path):
         driver.wait()
         kills += 1
         # A killed driver's job lives on, and the next driver's job waits for it.
-        output = checkout.snakemake("grid", "--unlock")
+        output = checkout.snakemake("saes", "--unlock")
         assert checkout.status == 0, output
-    output = checkout.snakemake("grid")
+    output = checkout.snakemake("saes")
     assert checkout.status == 0, output
     assert kills >= 1
     assert published(checkout) == uninterrupted
-    assert checkout.planned() == {}
+    assert checkout.planned("saes") == {}

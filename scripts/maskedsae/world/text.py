@@ -1,6 +1,5 @@
 """The demo's corpus: running text out of the data sets that sae-probes ships, less the eight that OOD probing uses."""
 
-import importlib.util
 import json
 import random
 from pathlib import Path
@@ -10,17 +9,8 @@ import pandas as pd
 from ..errors import InputError
 from ..files import write_bytes
 from ..progress import log
+from ..shipped import OOD_SETS, data_folder
 
-OOD_SETS = (
-    "5_hist_fig_ismale",
-    "6_hist_fig_isamerican",
-    "7_hist_fig_ispolitician",
-    "66_living-room",
-    "67_social-security",
-    "73_control-group",
-    "87_glue_cola",
-    "90_glue_qnli",
-)
 # 106 and 107 collect slurs; 112 ("amzn_rev") is 111 (Yelp reviews) row for row.
 LEFT_OUT = ("106_hate_hate", "107_hate_offensive", "112_amzn_rev")
 # In these, `target` 1 marks what the name says; the other half is other programming languages, six times the same.
@@ -29,14 +19,6 @@ ONE_KIND = ("158_code_C", "159_code_Python", "160_code_HTML", "161_agnews_0", "1
 SHORTEST = 80  # characters: below it the sets hold names, headlines and sums, not running text
 LONGEST = 2_000  # of one document, so that no source is a handful of long ones (cancer papers are 8,192 each)
 MOST_PER_SOURCE = 1_000_000  # characters: no programming language or paper collection may fill the corpus
-
-
-def data_folder() -> Path:
-    """Where sae-probes keeps its data; found without importing the package, which takes seconds."""
-    package = importlib.util.find_spec("sae_probes")
-    if package is None:
-        raise InputError("sae-probes is not installed: the demo's text comes with it (see envs/)")
-    return Path(package.submodule_search_locations[0]) / "data"
 
 
 def read_prompts(path: Path) -> list[str]:
