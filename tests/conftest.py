@@ -21,6 +21,8 @@ from transformers import (
 
 from maskedsae.models import describe
 from maskedsae.packing import write_tokens
+from maskedsae.trainers import TRAINERS
+from maskedsae.training import train_set
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = ("gpt_neox", "gemma2")
@@ -158,3 +160,14 @@ def train_settings(trainer: str = "matryoshka_batch_topk", p: float = 0.3, **tra
 
 
 COMPUTE = {"device": "cpu", "threads": 1, "token_threads": 1, "checkpoint_minutes": 60, "log_every": 10}
+
+
+@pytest.fixture(scope="session")
+def cells(facts, tokens_folders, tmp_path_factory) -> dict[str, Path]:
+    """One trained SAE for each trainer: {trainer: the cell's folder}."""
+    folders = {}
+    for trainer in TRAINERS:
+        folders[trainer] = tmp_path_factory.mktemp(trainer) / "l0_8"
+        settings = train_settings(trainer)
+        train_set({8: folders[trainer]}, settings, facts["gpt_neox"], tokens_folders["gpt_neox"], COMPUTE)
+    return folders

@@ -10,7 +10,7 @@ from dictionary_learning.utils import load_dictionary
 from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from conftest import COMPUTE, FAMILIES, LAYER, train_settings
+from conftest import FAMILIES, LAYER
 from maskedsae.errors import InputError
 from maskedsae.files import write_json
 from maskedsae.models import LanguageModel
@@ -23,7 +23,6 @@ from maskedsae.ood.probes import balanced_rows, first_rows, fit
 from maskedsae.ood.scores import divide, oracle, sae_probes
 from maskedsae.shipped import OOD_SETS
 from maskedsae.trainers import TRAINERS
-from maskedsae.training import train_set
 
 OF_ACTIVATIONS = {"rows": 240, "max_tokens": 1024, "bos": None, "dtype": "float32", "batch_tokens": 4096}
 SETTINGS = {
@@ -47,17 +46,6 @@ def activations(facts, tmp_path_factory):
     path = tmp_path_factory.mktemp("ood") / "activations.safetensors"
     write_activations(path, facts["gpt_neox"], OF_ACTIVATIONS, "cpu")
     return path
-
-
-@pytest.fixture(scope="module")
-def cells(facts, tokens_folders, tmp_path_factory):
-    """One trained SAE for each trainer."""
-    folders = {}
-    for trainer in TRAINERS:
-        folders[trainer] = tmp_path_factory.mktemp(trainer) / "l0_8"
-        settings = train_settings(trainer)
-        train_set({8: folders[trainer]}, settings, facts["gpt_neox"], tokens_folders["gpt_neox"], COMPUTE)
-    return folders
 
 
 # The data sets.

@@ -17,17 +17,6 @@ from maskedsae.training import train_set
 
 
 @pytest.fixture(scope="module")
-def cells(facts, tokens_folders, tmp_path_factory):
-    """One trained cell for each trainer."""
-    folders = {}
-    for trainer in TRAINERS:
-        folders[trainer] = tmp_path_factory.mktemp(trainer) / "l0_8"
-        settings = train_settings(trainer)
-        train_set({8: folders[trainer]}, settings, facts["gpt_neox"], tokens_folders["gpt_neox"], COMPUTE)
-    return folders
-
-
-@pytest.fixture(scope="module")
 def activations(facts, tokens_folders):
     model = LanguageModel(facts["gpt_neox"], "float32", "cpu")
     return model.residual(torch.from_numpy(Tokens.open(tokens_folders["gpt_neox"]).heldout(0, 20))).flatten(0, 1)
