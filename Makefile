@@ -41,11 +41,11 @@ env: .venv/torch-$(TORCH)
 	    echo "error: Python 3.11 or 3.12 is needed (NumPy 1.26, which SAEBench wants, has no build for others); this is" \
 	    "$$($(PYTHON) --version 2>&1): make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "Installing into .venv (a few minutes, torch for $(TORCH)) ..."
-	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
-	$(install_torch_$(TORCH))
-	$(PIP) -r envs/requirements.txt -c envs/constraints.txt
-	$(PIP) --no-deps -r envs/requirements-nodeps.txt
-	touch $@
+	@$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
+	@$(install_torch_$(TORCH))
+	@$(PIP) -r envs/requirements.txt -c envs/constraints.txt
+	@$(PIP) --no-deps -r envs/requirements-nodeps.txt
+	@touch $@
 
 # On Linux the default build brings gigabytes of CUDA; the CPU build is where the package index has it, or at PyTorch's.
 install_torch_cuda = $(PIP) torch==$(TORCH_VERSION)

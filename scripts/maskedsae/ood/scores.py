@@ -112,8 +112,8 @@ def score(
 
 def in_words(result: dict) -> str:
     shifted, same = (result["mean"][test] for test in TESTS)
-    error = shifted["standard_error"]
-    return f"mean AUC of eight {shifted['mean']:.3f} (s.e. {error:.3f}) out of distribution, {same['mean']:.3f} in it"
+    headline = f"mean AUC of eight {shifted['mean']:.3f} (s.e. {shifted['standard_error']:.3f}) out of distribution"
+    return f"{headline}, {same['mean']:.3f} in distribution"
 
 
 def probe(task: Task, penalty: str, ks: list[int], settings: dict) -> dict[int, Probed]:
