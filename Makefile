@@ -7,7 +7,7 @@
 # NVIDIA driver or Slurm (a cluster's login node often has no GPU of its own).
 
 SHELL := /bin/bash
-PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3,$(if $(shell $(name) --version 2>/dev/null),$(name))))
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(if $(shell $(name) --version 2>/dev/null),$(name))))
 TORCH ?= $(or $(patsubst .venv/torch-%,%,$(firstword $(wildcard .venv/torch-*))),$(if $(shell command -v nvidia-smi sbatch),cuda,cpu))
 TORCH_VERSION := $(shell sed -n 's/^torch==//p' envs/constraints.txt)
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
@@ -50,7 +50,7 @@ env: .venv/torch-$(TORCH)
 # On Linux the default build brings gigabytes of CUDA; the CPU build is where the package index has it, or at PyTorch's.
 install_torch_cuda = $(PIP) torch==$(TORCH_VERSION)
 install_torch_cpu = [ "$$(uname)" = Linux ] && { $(PIP) torch==$(TORCH_VERSION)+cpu 2>/dev/null \
-    || $(PIP) torch==$(TORCH_VERSION) --index-url https://download.pytorch.org/whl/cpu; } || $(PIP) torch==$(TORCH_VERSION)
+    || $(PIP) torch==$(TORCH_VERSION) --index-url https://download.pytorch.org/whl/cpu 2>/dev/null; } || $(PIP) torch==$(TORCH_VERSION)
 
 constraints:
 	( head -n 1 envs/constraints.txt; $(BIN)/pip freeze | sed 's/+cpu$$//' \
