@@ -157,3 +157,21 @@ def test_packages_hold_no_code():
 def test_what_is_said_not_to_matter_exists():
     for name in NO_NUMBERS | SEEN_AS_PARAMS:
         assert Path(PACKAGE, f"{name}.py").is_file()
+
+
+SAYS = """
+def half(x: int, log) -> float:
+    log.info("halving %s", x)
+    if x < 0:
+        raise InputError(f"{x} is negative")
+    return x / 2
+"""
+
+
+def test_what_is_only_said_does_not_count(package):
+    package(halving=SAYS)
+    before = fingerprint("halving")
+    package(halving=SAYS.replace("halving %s", "a half of %s").replace("is negative", "is below zero"))
+    assert fingerprint("halving") == before
+    package(halving=SAYS.replace("x < 0", "x < 1"))
+    assert fingerprint("halving") != before
