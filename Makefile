@@ -17,7 +17,8 @@ BIN := .venv/bin
 
 demo: env
 	$(BIN)/snakemake --profile profiles/demo
-	@echo "Done. Each SAE is in a folder of its own, results/demo/MODEL/STREAM/TRAINER/l0_N/seed_N/ (README.md says what is in it)."
+	@cat results/demo/summary.txt
+	@echo "The report: results/demo/report.html"
 
 test: lint
 	$(BIN)/pytest

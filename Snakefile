@@ -21,6 +21,10 @@ include: "rules/world.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/ood.smk"
+include: "rules/saebench.smk"
+include: "rules/report.smk"
+include: "rules/figures.smk"
+include: "rules/plan.smk"
 
 
 localrules:
@@ -28,6 +32,7 @@ localrules:
     saes,
     scores,
     grid,
+    figures,
 
 
 # The SAEs that the tables need.
@@ -48,6 +53,13 @@ rule grid:
     input:
         [cells.files() + cells.scores() for cells in TABLE_SETS + OTHER_SETS],
         cells_of.oracles(config),
+        f"results/{config['run']}/grid_scores.csv",
+
+
+# The figures; rules `tables` and `report` make the rest.
+rule figures:
+    input:
+        rules.report.input.figures,
 
 
 rule all:
@@ -55,3 +67,6 @@ rule all:
     input:
         rules.saes.input,
         rules.scores.input,
+        rules.tables.output,
+        rules.figures.input,
+        rules.report.output if config["tables"] else [],  # which shows what the tables show

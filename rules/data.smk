@@ -11,11 +11,12 @@ rule model:
         "results/{run}/logs/model/{model}.log",
     benchmark:
         "results/{run}/benchmarks/model/{model}.tsv"
+    localrule: FETCH_HERE
     conda:
         "../envs/maskedsae.yaml"
     resources:
-        mem_mb=4000,
-        runtime="2h",
+        mem_mb=needs.megabytes(config, 2),
+        runtime=needs.minutes(config, 1),
     params:
         settings=lambda wildcards: cells_of.model_settings(config, wildcards.model),
     script:
@@ -32,12 +33,13 @@ rule tokens:
         "results/{run}/logs/tokens/{model}.log",
     benchmark:
         "results/{run}/benchmarks/tokens/{model}.tsv"
+    localrule: FETCH_HERE
     conda:
         "../envs/maskedsae.yaml"
     threads: config["compute"]["token_threads"]
     resources:
-        mem_mb=4000,
-        runtime="8h",
+        mem_mb=needs.megabytes(config, 2),
+        runtime=needs.minutes(config, needs.token_hours(config)),
     params:
         *cells_of.spelled_out(cells_of.token_settings(config)),
     script:

@@ -16,9 +16,9 @@ rule ood_activations:
         "../envs/maskedsae.yaml"
     threads: config["compute"]["threads"]
     resources:
-        mem_mb=16000,
-        runtime="2h",
-        gpu=0 if config["compute"]["device"] == "cpu" else 1,
+        mem_mb=needs.megabytes(config, 8),
+        runtime=needs.minutes(config, needs.OOD_ACTIVATIONS_HOURS),
+        gpu=needs.gpus(config),
     params:
         settings=lambda wildcards: cells_of.spelled_out(cells_of.ood_activation_settings(config, wildcards.model)),
     script:
@@ -39,8 +39,8 @@ rule oracle:
         "../envs/maskedsae.yaml"
     threads: config["compute"]["probe_threads"]
     resources:
-        mem_mb=8000,
-        runtime="2h",
+        mem_mb=needs.megabytes(config, 4),
+        runtime=needs.minutes(config, 0.5),
     params:
         *cells_of.spelled_out(cells_of.oracle_settings(config)),
     script:
@@ -63,8 +63,8 @@ rule ood:
         "../envs/maskedsae.yaml"
     threads: config["compute"]["probe_threads"]
     resources:
-        mem_mb=8000,
-        runtime="2h",
+        mem_mb=needs.megabytes(config, 4),
+        runtime=needs.minutes(config, needs.OOD_ACTIVATIONS_HOURS),
     params:
         *cells_of.spelled_out(cells_of.ood_settings(config)),
     script:

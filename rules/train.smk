@@ -19,9 +19,9 @@ for cells in TABLE_SETS + OTHER_SETS:
             "../envs/maskedsae.yaml"
         threads: config["compute"]["threads"]
         resources:
-            mem_mb=16000,
-            runtime="24h",
-            gpu=0 if config["compute"]["device"] == "cpu" else 1,
+            mem_mb=needs.megabytes(config, needs.training_gigabytes(config, cells)),
+            runtime=needs.minutes(config, needs.training_hours(config, cells)),
+            gpu=needs.gpus(config),
         params:
             *cells_of.spelled_out(cells_of.train_settings(config, cells)),
         script:

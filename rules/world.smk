@@ -13,8 +13,8 @@ rule world_text:
     conda:
         "../envs/maskedsae.yaml"
     resources:
-        mem_mb=2000,
-        runtime="1h",
+        mem_mb=needs.megabytes(config, 1),
+        runtime=needs.minutes(config, 0.5),
     params:
         settings=lambda wildcards: cells_of.world_text_settings(config),
     script:
@@ -40,8 +40,8 @@ rule world_lm:
         "../envs/maskedsae.yaml"
     threads: config["compute"]["threads"]
     resources:
-        mem_mb=4000,
-        runtime="1h",
+        mem_mb=needs.megabytes(config, 2),
+        runtime=needs.minutes(config, 0.5),
     params:
         settings=lambda wildcards: cells_of.world_lm_settings(config, wildcards.lm),
     script:

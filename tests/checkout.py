@@ -9,14 +9,21 @@ from copy import deepcopy
 from pathlib import Path
 
 import yaml
+from snakemake.utils import update_config
 
 from conftest import documents, train_settings
 
 ROOT = Path(__file__).parents[1]
-WORKFLOW = ("Snakefile", "config.yaml", "rules", "scripts", "schemas", "profiles", "envs")
+WORKFLOW = (
+    *("Snakefile", "config.yaml", "rules", "scripts", "schemas", "reference", "report"),
+    *("profiles", "slurm", "envs"),
+)
 MATRYOSHKA, TOPK = "matryoshka_batch_topk", "topk"
 TO_SAES = ("model", "tokens", "train")
 TO_PROBES = (*TO_SAES, "ood_activations", "oracle", "ood")
+TO_SCORES = (*TO_PROBES, "saebench_data", "saebench_model", "saebench")
+# TINY's random language models cannot spell, and SAEBench's absorption says so: the demo runs it.
+WITHOUT_SAEBENCH = ("--omit-from", "saebench_data")
 
 
 def model_entry(name: str, family: str) -> dict:
@@ -29,6 +36,7 @@ def model_entry(name: str, family: str) -> dict:
         "bos": None,
         "dtype": "float32",
         "lm_batch": 4,
+        "gflop": 0.0001,
     }
 
 
@@ -55,6 +63,7 @@ TINY = {
         "max_iter": 50,
         "bootstrap": 20,
     },
+    "saebench": {"data": {"source": "stand-in"}, "scr_and_tpp": {"n_values": [2, 5, 20]}},
     "compute": {"device": "cpu", "threads": 1, "token_threads": 1, "probe_threads": 1, "log_every": 10},
 }
 
@@ -72,7 +81,8 @@ class Checkout:
         if self.config is not None:
             (self.folder / "tiny.yaml").write_text(yaml.safe_dump(self.config))
             overlay = ["--configfile", "tiny.yaml"]  # not last: it would take a target for another file
-        profile = [*self.profile, "--cores", "2", "--nocolor"]
+        cores = [] if "slurm" in self.profile else ["--cores", "2"]
+        profile = [*self.profile, *cores, "--nocolor"]
         return {
             "args": [sys.executable, "-m", "snakemake", *overlay, *profile, *arguments],
             "cwd": self.folder,
@@ -108,6 +118,19 @@ class Checkout:
         assert jobs or "Nothing to be done" in output, output
         return {job: reason for job, reason in jobs.items() if job.split("/")[0] in rules}
 
+    def asked(self, *targets: str) -> list[tuple[str, dict[str, str]]]:
+        """(rule, its threads and resources) of each job of a dry run."""
+        output = self.snakemake("--dry-run", *targets)
+        assert self.status == 0, output
+        jobs = []
+        for block in re.split(r"\n(?=(?:local)?rule \S+:\n)", output):
+            rule, resources = re.match(r"rule (\S+):", block), re.search(r"    resources: (.*)", block)
+            if rule and resources:
+                threads = re.search(r"    threads: (\d+)", block)
+                found = dict(pair.split("=", 1) for pair in resources[1].split(", "))
+                jobs.append((rule[1], found | {"threads": threads[1] if threads else "1"}))
+        return jobs
+
     def sources(self) -> list[Path]:
         return [path for name in WORKFLOW for path in [self.folder / name, *(self.folder / name).rglob("*")]]
 
@@ -122,12 +145,27 @@ class Checkout:
             file.write(text)
 
 
+def snakemake_demo(folder: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
+    """In a copy of the workflow, as `make demo` does it."""
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, **options)
+
+
 def copy_workflow(folder: Path) -> None:
     for name in WORKFLOW:
-        if (ROOT / name).is_dir():
+        if (ROOT / name).is_symlink():
+            (folder / name).symlink_to((ROOT / name).readlink())
+        elif (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(ROOT / name, folder / name)
+
+
+def demo_config() -> dict:
+    """config.yaml with the demo's overlay, as Snakemake puts one over the other."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    update_config(config, yaml.safe_load((ROOT / "profiles/demo/demo.yaml").read_text()))
+    return config
 
 
 def copy_data(folder: Path, model_folders: dict[str, Path]) -> None:

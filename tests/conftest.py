@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from cluster import Cluster
 from maskedsae.models import describe
 from maskedsae.packing import write_tokens
 from maskedsae.trainers import TRAINERS
@@ -171,3 +172,40 @@ def cells(facts, tokens_folders, tmp_path_factory) -> dict[str, Path]:
         settings = train_settings(trainer)
         train_set({8: folders[trainer]}, settings, facts["gpt_neox"], tokens_folders["gpt_neox"], COMPUTE)
     return folders
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """A real Slurm with one node."""
+    if why := Cluster.missing():
+        pytest.skip(why)
+    cluster = Cluster(tmp_path_factory.mktemp("slurm"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", str(cluster.conf))
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> Path:
+    """The demo, run once as `make demo` runs it, in a fresh copy."""
+    from checkout import copy_workflow, snakemake_demo  # which imports from here
+
+    folder = tmp_path_factory.mktemp("demo")
+    copy_workflow(folder)
+    done = snakemake_demo(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_cells(demo) -> dict[tuple, Path]:
+    """{(model, stream, l0): folder}"""
+    found = {}
+    for path in demo.glob("results/demo/*/*/matryoshka_batch_topk/l0_*/seed_0"):
+        model, stream, _, l0, _ = path.parts[-5:]
+        found[model, stream, int(l0.removeprefix("l0_"))] = path
+    return found

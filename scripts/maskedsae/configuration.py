@@ -11,12 +11,16 @@ from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
 
 from .errors import InputError
+from .saebench.names import K_VALUES, N_VALUES, PAIRED, PROBED
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 
 # Folders beside the models' own in results/{run}/, and beside the streams' own in results/{run}/{model}/; `oracle` is
 # what scores.csv calls probes on raw activations.
-RESERVED = {"models": {"world", "tables", "figures", "logs", "benchmarks"}, "streams": {"tokens", "ood", "oracle"}}
+RESERVED = {
+    "models": {"world", "tables", "figures", "logs", "benchmarks", "saebench"},
+    "streams": {"tokens", "ood", "oracle", "saebench"},
+}
 
 TYPES = {
     "array": "a list",
@@ -28,7 +32,7 @@ TYPES = {
     "null": "null",
 }
 
-BOUNDS = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}
+BOUNDS = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than", "exclusiveMaximum": "less than"}
 
 
 def _is_whole(_, value: object) -> bool:
@@ -49,12 +53,16 @@ def check(config: dict) -> None:
     schema = yaml.safe_load(SCHEMA.read_text())
     if error := best_match(Validator(schema).iter_errors(config)):
         raise InputError(f"configuration: {_one_line(error)}")
+    if config["world"] is not None and config["run"] == "paper":
+        raise InputError("configuration: run: paper is not for language models that `world` makes: choose another name")
     _check_names(config)
     _check_l0(config)
     _check_tables(config)
     _check_sources(config)
     _check_training(config)
     _check_ood(config)
+    _check_saebench(config)
+    _check_report(config)
     for trainer in config["trainers"]:
         _check_trainer(config, trainer)
 
@@ -193,6 +201,47 @@ def _check_ood(config: dict) -> None:
     for larger, smaller in (("rows", "train_rows"), ("train_rows", "validation_rows")):
         if ood[smaller] >= ood[larger]:
             raise InputError(f"{where}.{smaller}: {ood[smaller]} leaves no other row of ood.{larger} ({ood[larger]})")
+
+
+def _check_saebench(config: dict) -> None:
+    """What SAEBench would drop in silence or trip over after hours."""
+    of_probing, paired = config["saebench"]["sparse_probing"], config["saebench"]["scr_and_tpp"]
+    absorption, dict_size = config["saebench"]["absorption"], config["training"]["dict_size"]
+    for key, values, allowed in (
+        ("sparse_probing.k_values", of_probing["k_values"], K_VALUES),
+        ("sparse_probing.dataset_names", of_probing["dataset_names"], PROBED),
+        ("scr_and_tpp.n_values", paired["n_values"], N_VALUES),
+        ("scr_and_tpp.dataset_names", paired["dataset_names"], PAIRED),
+    ):
+        _unique(f"saebench.{key}", values, "keep one")
+        for value in values:
+            if value not in allowed:
+                raise InputError(
+                    f"configuration: saebench.{key}: SAEBench knows no {value}, only {', '.join(map(str, allowed))}"
+                )
+    for key, value in (
+        ("sparse_probing.k_values", max(of_probing["k_values"])),
+        ("scr_and_tpp.n_values", max(paired["n_values"])),
+        ("absorption.max_k_value", absorption["max_k_value"]),
+    ):
+        if value > dict_size:
+            raise InputError(
+                f"configuration: saebench.{key}: {value} is larger than the dictionary (training.dict_size {dict_size})"
+            )
+    if "{word}" not in absorption["prompt_template"]:
+        raise InputError("configuration: saebench.absorption.prompt_template: {word} is missing in it")
+
+
+def _check_report(config: dict) -> None:
+    """What the tables show must be asked for."""
+    report, saebench = config["report"], config["saebench"]
+    for key, eval_name, asked in (("n", "scr_and_tpp", "n_values"), ("k", "sparse_probing", "k_values")):
+        values = saebench[eval_name][asked]
+        if report[key] not in values:
+            raise InputError(
+                f"configuration: report.{key}: {report[key]} is none of saebench.{eval_name}.{asked} "
+                f"({', '.join(map(str, values))})"
+            )
 
 
 def _check_trainer(config: dict, trainer: str) -> None:

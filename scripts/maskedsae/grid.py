@@ -10,6 +10,8 @@ from pathlib import Path
 
 from .files import read_json
 from .fingerprint import fingerprint
+from .saebench.names import OF_SAES
+from .saebench.names import SCORES as SAEBENCH_SCORES
 
 SAE_FILES = (
     *("ae.pt", "config.json", "cfg.json", "sae_weights.safetensors"),
@@ -41,7 +43,8 @@ class L0Set:
         return [str(self.folder(l0) / name) for l0, name in product(self.l0s, names)]
 
     def scores(self) -> list[str]:
-        return [str(self.folder(l0) / "scores" / "ood.json") for l0 in self.l0s]
+        names = [f"scores/{name}.json" for name in (*SAEBENCH_SCORES, "ood")]
+        return [str(self.folder(l0) / name) for l0, name in product(self.l0s, names)]
 
 
 def folders_of(outputs: list[str]) -> dict[int, Path]:
@@ -155,6 +158,123 @@ def ood_settings(config: dict) -> dict:
 def oracle_settings(config: dict) -> dict:
     of_saes = ("k", "ks", "same_rows")
     return {key: value for key, value in ood_settings(config).items() if key not in of_saes}
+
+
+def saebench_data_settings(config: dict) -> dict:
+    """All that decides the rows of SAEBench's data sets."""
+    of_rows = {
+        "sparse_probing": ("dataset_names", "probe_train_set_size", "probe_test_set_size"),
+        "scr_and_tpp": ("dataset_names", "class_pairs", "train_set_size", "test_set_size"),
+        "core": (
+            *("dataset", "context_size", "eval_batch_size_prompts"),
+            *("n_eval_reconstruction_batches", "n_eval_sparsity_variance_batches"),
+        ),
+    }
+    saebench = config["saebench"]
+    rows = {section: {key: saebench[section][key] for key in keys} for section, keys in of_rows.items()}
+    hub = saebench["data"]["source"] == "hub"
+    code = fingerprint("saebench.fetching") if hub else fingerprint("world.evaluations")
+    return {"seed": saebench["seed"], "data": saebench["data"]} | rows | {"code": code}
+
+
+def has_stand_ins_beside_a_world(config: dict) -> bool:
+    return config["world"] is not None and config["saebench"]["data"]["source"] == "stand-in"
+
+
+def saebench_settings(config: dict, model: str) -> dict:
+    """All that decides an SAE's scores, but for the SAE, the model, the data and what its SAEs share (inputs)."""
+    entry = by_name(config["models"], model)
+    batch_tokens = entry["lm_batch"] * config["tokens"]["context_length"]
+    of_model = {"dtype": entry["dtype"], "batch_tokens": batch_tokens}
+    evals = {key: value for key, value in config["saebench"].items() if key != "data"}
+    return evals | of_model | {"code": fingerprint("saebench.scoring")}
+
+
+def saebench_model_settings(config: dict, model: str) -> dict:
+    """The same without what bears on a single SAE's scores only: `n_values`, say, makes no activations anew."""
+    settings = saebench_settings(config, model)
+    for name, of_saes in OF_SAES.items():
+        settings[name] = {key: value for key, value in settings[name].items() if key not in of_saes}
+    return settings | {"code": fingerprint("saebench.shared")}
+
+
+def score_files(sets: list[L0Set], oracles: list[str]) -> list[str]:
+    """What scores.csv is made of: each cell's score files and its measures on clean text, and the oracles."""
+    files = []
+    for cells in sets:
+        files += [*cells.scores(), *(file for file in cells.files() if file.endswith("/quality.json"))]
+    return files + oracles
+
+
+def ood_rows(sets: list[L0Set]) -> list[str]:
+    """Each cell's probe scores row by row, for paired comparisons."""
+    return [str(cells.folder(l0) / "scores" / "ood_rows.csv") for cells in sets for l0 in cells.l0s]
+
+
+def oracle_rows(config: dict) -> list[str]:
+    return [path.replace("oracle.json", "oracle_rows.csv") for path in oracles(config)]
+
+
+def table_files(config: dict) -> list[str]:
+    folder = f"results/{config['run']}/tables"
+    return [f"{folder}/{table['name']}.{kind}" for table in config["tables"] for kind in ("csv", "md", "tex")]
+
+
+def scores_table_settings(config: dict) -> dict:
+    return {"streams": config["streams"], "code": fingerprint("report.scores")}
+
+
+def table_settings(config: dict) -> dict:
+    """What the tables show of scores.csv, and what tells whether the paper's numbers may stand beside it."""
+    saebench = {key: value for key, value in config["saebench"].items() if key not in ("seed", "data")}
+    return {
+        "tables": [_resolved(config, table) for table in config["tables"]],
+        "models": [{key: model[key] for key in ("name", "hub", "path", "layer")} for model in config["models"]],
+        "streams": config["streams"],
+        "trainers": config["trainers"],
+        "seeds": config["seeds"],
+        "mask": config["mask"],
+        "training": {key: config["training"][key] for key in ("tokens", "dict_size")},
+        "saebench": saebench | {"data": {"source": config["saebench"]["data"]["source"]}},
+        "ood": config["ood"],
+        "report": config["report"],
+        "demo": config["world"] is not None,
+        "code": fingerprint("report.make"),
+    }
+
+
+def _resolved(config: dict, table: dict) -> dict:
+    """A table with its l0s spelled out, and those at which an unmasked SAE of its model is trained for any table.
+
+    Both from the smallest.
+    """
+    p_of = {stream["name"]: stream["p"] for stream in config["streams"]}
+    unmasked = {l0 for name in table["streams"] if p_of[name] == 0 for l0 in needed_l0s(config, table["model"], name)}
+    l0s = config["l0"] if table["l0"] is None else table["l0"]
+    return {**table, "l0": sorted(l0s), "unmasked_l0": sorted(unmasked & set(config["l0"]))}
+
+
+def difference_settings(config: dict) -> dict:
+    return {
+        "streams": config["streams"],
+        "ood": {key: config["ood"][key] for key in ("bootstrap", "seed")},
+        "demo": config["world"] is not None,
+        "code": fingerprint("report.differences"),
+    }
+
+
+def figure_settings(config: dict, figure: str, trainer: str) -> dict:
+    of_figure = {"figure": figure, "trainer": trainer, "ks": config["ood"]["ks"]}
+    # How SAEs were scored bears on no figure but through the scores.
+    shown = {key: value for key, value in table_settings(config).items() if key not in ("saebench", "ood")}
+    return of_figure | shown | {"code": fingerprint("report.figures.draw")}
+
+
+def page_settings(config: dict) -> dict:
+    cells = next(iter(l0_sets(config, needed=True)), None)
+    scores = [Path(path).name for path in cells.scores()] if cells else []
+    shown = {"configuration": config, "scores": list(dict.fromkeys(scores))}
+    return table_settings(config) | shown | {"code": fingerprint("report.page")}
 
 
 def world_text_settings(config: dict) -> dict:

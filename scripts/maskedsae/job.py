@@ -6,8 +6,6 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-import transformers
-
 from .errors import InputError
 
 log = logging.getLogger("maskedsae")
@@ -22,8 +20,9 @@ def job(log_file: str):
         handler.setFormatter(form)
         log.addHandler(handler)
     log.setLevel(logging.INFO)
-    transformers.logging.set_verbosity_error()  # its notes on a head that we do not load; what is missing is an error
-    transformers.logging.disable_progress_bar()
+    if transformers := sys.modules.get("transformers"):  # not imported here: seconds, for a job that needs none of it
+        transformers.logging.set_verbosity_error()  # its notes on a head that we do not load; what is missing fails
+        transformers.logging.disable_progress_bar()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))  # unwinds, so that leases are released
     try:
         yield

@@ -34,7 +34,6 @@ class Lease:
         self._released = threading.Event()
 
     def __enter__(self) -> "Lease":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         told = 0.0
         while not self._claim():
             holder = self._read(self.path)
@@ -68,14 +67,17 @@ class Lease:
             "started": _started(os.getpid()),
         }
         draft = self.path.with_name(f".lease.{self.token}")
-        draft.write_text(json.dumps(me))
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(json.dumps(me))
             os.link(draft, self.path)  # atomic, and fails where a lease exists, on network file systems too
             return True
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):  # taken, or the last holder has just removed the empty folder
+            if self.path.parent.is_file():
+                raise
             return False
         finally:
-            draft.unlink()
+            draft.unlink(missing_ok=True)
 
     def _abandoned(self, holder: dict) -> bool:
         if holder["machine"] == _machine() and _started(holder["pid"]) != holder["started"]:
@@ -94,6 +96,8 @@ class Lease:
         except FileExistsError:
             if self._idle(guard) > self.stale_after:  # left by one that was killed just here
                 guard.unlink(missing_ok=True)
+            return
+        except FileNotFoundError:  # it was not abandoned after all: its holder is done, and has removed the folder
             return
         if (self._read(self.path) or {}).get("token") == holder["token"]:
             self.path.unlink(missing_ok=True)

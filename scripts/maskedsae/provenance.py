@@ -7,7 +7,10 @@ from pathlib import Path
 
 import torch
 
-PACKAGES = ("transformers", "dictionary-learning", "tokenizers", "datasets", "numpy", "safetensors")
+PACKAGES = (
+    *("transformers", "dictionary-learning", "tokenizers", "datasets", "numpy", "safetensors"),
+    *("sae-bench", "sae-lens", "transformer-lens", "scikit-learn", "sae-probes"),
+)
 
 
 def provenance(device: str) -> dict:
@@ -15,9 +18,13 @@ def provenance(device: str) -> dict:
         "revision": git_revision(),
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "cuda": torch.version.cuda}
         | {package: version(package) for package in PACKAGES},
-        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else f"cpu ({platform.machine()})",
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
     }
+
+
+def device_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"cpu ({platform.machine()})"
 
 
 def git_revision() -> str:

@@ -3,9 +3,6 @@
 import csv
 import json
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,44 +10,20 @@ import torch
 from dictionary_learning.utils import load_dictionary
 from sklearn.metrics import f1_score
 
-from checkout import copy_workflow
-from hooked import hooked_transformer
+from checkout import snakemake_demo as snakemake
 from maskedsae.models import LanguageModel
+from maskedsae.saebench.language_model import hooked_transformer
 from maskedsae.saefiles import load_for_saebench
 from maskedsae.tokens import Tokens
 
 LAYER = 1
 
 
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("demo")
-    copy_workflow(folder)
-    done = snakemake(folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
-
-
-@pytest.fixture(scope="module")
-def cells(demo) -> dict[tuple, Path]:
-    """{(model, stream, l0): folder}"""
-    found = {}
-    for path in demo.glob("results/demo/*/*/matryoshka_batch_topk/l0_*/seed_0"):
-        model, stream, _, l0, _ = path.parts[-5:]
-        found[model, stream, int(l0.removeprefix("l0_"))] = path
-    return found
-
-
-def test_it_trains_the_ten_saes_of_the_tables(cells):
+def test_it_trains_the_ten_saes_of_the_tables(demo_cells):
     both = {(stream, l0) for stream in ("clean", "mask30") for l0 in (8, 20)}
     expected = {("pythia-demo", *cell) for cell in both | {("mask20", 8), ("mask50", 8)}}
     expected |= {("gemma-demo", *cell) for cell in both}
-    assert cells.keys() == expected
+    assert demo_cells.keys() == expected
 
 
 def test_a_second_run_does_nothing(demo):
@@ -58,8 +31,8 @@ def test_a_second_run_does_nothing(demo):
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
-def test_saes_learned_something(cells):
-    for cell, folder in cells.items():
+def test_saes_learned_something(demo_cells):
+    for cell, folder in demo_cells.items():
         rows = list(csv.DictReader((folder / "training.csv").open()))
         assert float(rows[-1]["loss"]) < float(rows[1]["loss"]), cell
         quality = json.loads((folder / "sae" / "quality.json").read_text())
@@ -67,22 +40,22 @@ def test_saes_learned_something(cells):
         assert quality["dead_latents"] < quality["latents"] / 2, cell
 
 
-def test_l0_on_clean_text_is_the_nominal_one_without_masks_and_higher_with_them(cells):
+def test_l0_on_clean_text_is_the_nominal_one_without_masks_and_higher_with_them(demo_cells):
     """Masked positions need hardly any latents; a batch top-k gives their share to the others: about l0 / (1 - p)."""
     shares = {"clean": 0, "mask20": 0.2, "mask30": 0.3, "mask50": 0.5}
-    for (_, stream, l0), folder in cells.items():
+    for (_, stream, l0), folder in demo_cells.items():
         achieved = json.loads((folder / "sae" / "quality.json").read_text())["l0"]
         assert achieved == pytest.approx(l0 / (1 - shares[stream]), rel=0.12), (stream, l0)
 
 
-def test_the_three_loaders_agree_on_a_demo_sae(demo, cells):
+def test_the_three_loaders_agree_on_a_demo_sae(demo, demo_cells):
     from sae_lens import SAE
 
     facts = json.loads((demo / "results/demo/gemma-demo/model.json").read_text())
     facts["path"] = str(demo / facts["path"])
     contexts = torch.from_numpy(Tokens.open(demo / "results/demo/gemma-demo/tokens").heldout(0, 4))
     x = LanguageModel(facts, "float32", "cpu").residual(contexts).flatten(0, 1)
-    folder = cells["gemma-demo", "mask30", 20] / "sae"
+    folder = demo_cells["gemma-demo", "mask30", 20] / "sae"
     dictionary, _ = load_dictionary(str(folder), device="cpu")
     with torch.no_grad():
         expected = dictionary(x)
@@ -107,7 +80,9 @@ def test_saebenchs_own_probe_finds_first_letters(demo, model, tmp_path):
     torch.set_num_threads(1)
     # In the vocabulary's own order, which differs between processes, the split and so the result would differ too.
     common.get_alpha_tokens = lambda *args, **options: sorted(get_alpha_tokens(*args, **options))
-    hooked = hooked_transformer(demo / "results/demo/world" / model)
+    path = str(demo / "results/demo/world" / model)
+    facts = {"name": model, "path": path, "family": "gpt_neox" if model == "gpt-neox" else "gemma2"}
+    hooked = hooked_transformer(facts, "float32", bos=None)
     try:
         common.train_and_save_probes(
             hooked, [LAYER], "{word} has the first letter:", -6, probes_dir=tmp_path, device="cpu"

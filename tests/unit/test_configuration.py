@@ -12,6 +12,7 @@ from maskedsae.configuration import SCHEMA, check
 from maskedsae.errors import InputError
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
+DEMO = Path(__file__).parents[2] / "profiles/demo/demo.yaml"
 PAPER = yaml.safe_load(CONFIG.read_text())
 MATRYOSHKA = "trainer_settings.matryoshka_batch_topk"
 
@@ -23,7 +24,12 @@ WRONG = [
     ("corpus.zzz", 1, "corpus.zzz: unknown key: known keys here: dataset, "),
     ("corpus.filter.equal", "x", "corpus.filter.equal: unknown key: did you mean equals?"),
     ("trainers", ["matroshka_batch_topk"], "is not one of matryoshka_batch_topk, batch_topk, topk, jumprelu (did you"),
-    ("streams.1.p", 1.2, "streams[1].p: 1.2 is out of range: it must be at most 1"),
+    ("streams.1.p", 1.2, "streams[1].p: 1.2 is out of range: it must be less than 1"),
+    (
+        "streams.1.p",
+        1,
+        "streams[1].p: 1 is out of range: it must be less than 1",
+    ),  # nothing would be left to learn from
     ("streams.1.p", -0.1, "streams[1].p: -0.1 is out of range: it must be at least 0"),
     ("streams.1.p", float("nan"), "streams[1].p: NaN is not a number"),
     ("training.max_norm_multiple", 1, "training.max_norm_multiple: 1 is out of range: it must be more than 1"),
@@ -63,9 +69,37 @@ WRONG = [
     ("ood.k", 100, "ood.k: 100 is none of ood.ks (1, 2, 4, 8, 16, 32, 64, 128)"),
     ("ood.ks", [128, 8192], "ood.ks: 8192 is larger than the dictionary (training.dict_size 4096)"),
     ("ood.ks", [128, 128], "ood.ks: 128 is given twice: keep one"),
+    ("report.explained_variance", "best", "is not one of legacy, saebench, centred"),
+    ("report.n", 30, "report.n: 30 is not one of 2, 5, 10, 20, 50, 100, 500"),
+    ("report.k", 10, "report.k: 10 is none of saebench.sparse_probing.k_values (1, 2, 5)"),
+    ("saebench.scr_and_tpp.n_values", [2, 5], "report.n: 20 is none of saebench.scr_and_tpp.n_values (2, 5)"),
     ("ood.train_rows", 1500, "ood.train_rows: 1500 leaves no other row of ood.rows (1500)"),
     ("ood.validation_rows", 1024, "ood.validation_rows: 1024 leaves no other row of ood.train_rows (1024)"),
     ("ood.train_rows", 1023, "ood.train_rows: 1023 is not a multiple of 2"),
+    ("saebench.absorbtion", {}, "saebench.absorbtion: unknown key: did you mean absorption?"),
+    (
+        "saebench.scr_and_tpp.n_values",
+        [2, 30],
+        "saebench.scr_and_tpp.n_values: SAEBench knows no 30, only 2, 5, 10, 20, 50, 100, 500",
+    ),
+    (
+        "saebench.sparse_probing.k_values",
+        [1, 3],
+        "saebench.sparse_probing.k_values: SAEBench knows no 3, only 1, 2, 5, 10, 20, 50, 100",
+    ),
+    ("training.dict_size", 256, "saebench.scr_and_tpp.n_values: 500 is larger than the dictionary"),
+    ("saebench.scr_and_tpp.train_set_size", 4001, "saebench.scr_and_tpp.train_set_size: 4001 is not a multiple of 4"),
+    (
+        "saebench.scr_and_tpp.dataset_names",
+        ["news"],
+        "saebench.scr_and_tpp.dataset_names: SAEBench knows no news, only",
+    ),
+    (
+        "saebench.absorption.prompt_template",
+        "Spell it:",
+        "saebench.absorption.prompt_template: {word} is missing in it",
+    ),
+    ("models.0.name", "saebench", "models: saebench is a name that results/ uses itself: choose another"),
     ("streams.0.name", "ood", "streams: ood is a name that results/ uses itself: choose another"),
     (f"{MATRYOSHKA}.group_fractions", [0.5, 0.25], f"{MATRYOSHKA}.group_fractions: sum to 0.75, not to 1"),
     (f"{MATRYOSHKA}.group_fractions", [0.9999, 0.0001], "group_fractions: 0.0001 of 4096 latents is none"),
@@ -138,11 +172,20 @@ def keys_of_schema(schema: dict, top: dict, prefix: str = "") -> Iterator[str]:
         yield from keys_of_schema(schema["items"], top, f"{prefix}[]")
 
 
+def test_language_models_of_ones_own_are_not_called_paper():
+    """scores.csv tells demos apart by their run's name."""
+    config = deepcopy(PAPER) | {"world": yaml.safe_load(DEMO.read_text())["world"]}
+    with pytest.raises(InputError, match="run: paper is not for language models that `world` makes: choose another"):
+        check(config)
+    check(config | {"run": "mine"})
+
+
 def test_the_schema_and_the_papers_configuration_have_the_same_keys():
     schema = yaml.safe_load(SCHEMA.read_text())
     config = keys_of({key: value for key, value in PAPER.items() if key != "world"})
     # Lists that are null in the paper's configuration, and settings that are for overlays alone.
-    described = {key for key in keys_of_schema(schema, schema) if not key.startswith(".world")} - {".corpus.files[]"}
+    empty = (".world", ".corpus.files[]", ".saebench.data.revisions[]")
+    described = {key for key in keys_of_schema(schema, schema) if not key.startswith(empty)}
     assert config == described
 
 

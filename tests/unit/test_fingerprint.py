@@ -142,10 +142,12 @@ def modules_named_by_rules() -> set[str]:
 def test_no_module_is_forgotten():
     """A new module is reached from a rule's fingerprint, or is said not to matter."""
     modules = {".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")}
-    reached = {name for entry in modules_named_by_rules() for name in fingerprint(entry)}
+    reached = {entry: set(fingerprint(entry)) for entry in modules_named_by_rules()}
     packages = {name for name in modules if name.endswith("__init__")}
-    assert modules - packages == reached | NO_NUMBERS | SEEN_AS_PARAMS
-    assert not reached & (NO_NUMBERS | SEEN_AS_PARAMS)
+    assert modules - packages == set.union(*reached.values()) | NO_NUMBERS | SEEN_AS_PARAMS
+    for entry, names in reached.items():
+        # Figures and the page, which take seconds, ask `grid` what there is to be shown.
+        assert not names & (NO_NUMBERS if entry.startswith("report.") else NO_NUMBERS | SEEN_AS_PARAMS), entry
 
 
 def test_packages_hold_no_code():
@@ -156,7 +158,7 @@ def test_packages_hold_no_code():
 
 def test_what_is_said_not_to_matter_exists():
     for name in NO_NUMBERS | SEEN_AS_PARAMS:
-        assert Path(PACKAGE, f"{name}.py").is_file()
+        assert Path(PACKAGE, f"{name.replace('.', '/')}.py").is_file()
 
 
 SAYS = """

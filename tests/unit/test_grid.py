@@ -18,6 +18,9 @@ from maskedsae.grid import (
     ood_settings,
     oracle_settings,
     oracles,
+    saebench_data_settings,
+    saebench_model_settings,
+    saebench_settings,
     token_settings,
     train_settings,
 )
@@ -103,10 +106,11 @@ def test_how_the_saes_are_grouped_is_no_part_of_what_they_are():
     assert set(alone.files()) < set(whole.files())
 
 
-def test_every_sae_has_a_score_and_every_model_an_oracle():
+def test_every_sae_has_its_scores_and_every_model_an_oracle():
     scores = [score for cells in jobs(PAPER) for score in cells.scores()]
-    assert len(set(scores)) == 32
-    assert f"results/paper/{GEMMA}/mask30/{TRAINER}/l0_20/seed_0/scores/ood.json" in scores
+    assert len(set(scores)) == 32 * 7
+    for name in ("absorption", "core", "sparse_probing", "tpp", "scr", "variance", "ood"):
+        assert f"results/paper/{GEMMA}/mask30/{TRAINER}/l0_20/seed_0/scores/{name}.json" in scores
     assert oracles(PAPER) == [f"results/paper/{model}/oracle.json" for model in (PYTHIA, GEMMA)]
 
 
@@ -115,6 +119,23 @@ def test_what_is_for_saes_alone_is_no_part_of_the_oracle():
     assert oracle_settings(paper_with(ood=ood)) == oracle_settings(PAPER)
     assert ood_settings(paper_with(ood=ood)) != ood_settings(PAPER)
     assert ood_activation_settings(paper_with(ood=ood), GEMMA) == ood_activation_settings(PAPER, GEMMA)
+
+
+def test_what_is_for_saes_alone_is_no_part_of_what_they_share():
+    """Else another N or k-sparse probe would make gigabytes of activations anew."""
+    saebench = deepcopy(PAPER["saebench"])
+    saebench["scr_and_tpp"]["n_values"] = [2, 20]
+    saebench["absorption"]["max_k_value"] = 5
+    changed = paper_with(saebench=saebench)
+    assert saebench_model_settings(changed, GEMMA) == saebench_model_settings(PAPER, GEMMA)
+    assert saebench_settings(changed, GEMMA) != saebench_settings(PAPER, GEMMA)
+    assert saebench_data_settings(changed) == saebench_data_settings(PAPER)
+
+
+@pytest.mark.parametrize(("model", "batch"), [(PYTHIA, 256), (GEMMA, 32)])
+def test_the_batches_are_saebenchs_own_for_the_papers_models(model, batch):
+    """LLM_NAME_TO_BATCH_SIZE of its activation_collection, for texts of 128 tokens."""
+    assert saebench_settings(PAPER, model)["batch_tokens"] == batch * 128
 
 
 def test_a_cells_folder_says_which_it_is_and_is_found_again_from_its_files():

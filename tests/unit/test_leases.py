@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -103,3 +104,21 @@ def test_many_that_compete_for_a_stale_lease_never_hold_it_together(tmp_path):
         assert process.exitcode == 0
     assert (tmp_path / "counter").read_text() == "80"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counter"]
+
+
+def come_and_go(folder, rounds):
+    for _ in range(rounds):
+        with Lease(folder, touched_every=0.001):
+            pass
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def test_a_holder_may_remove_the_empty_folder_while_others_wait(tmp_path):
+    processes = [FORK.Process(target=come_and_go, args=(tmp_path / "cell" / "work", 50)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert not (tmp_path / "cell" / "work").exists()

@@ -8,9 +8,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from conftest import FAMILIES, LAYER, model_entry
-from hooked import hooked_transformer
 from maskedsae.errors import InputError
 from maskedsae.models import LanguageModel, check_device, describe
+from maskedsae.saebench.language_model import hooked_transformer
 
 CLOSE = 1e-5  # relative: what float32 leaves over between two orders of summation
 
@@ -50,7 +50,7 @@ def test_the_last_layer_is_read_before_the_final_norm(family, model_folders, fac
 def test_equals_saebenchs_language_model(family, model_folders, facts, contexts):
     """SAEBench reads blocks.L.hook_resid_post of a HookedTransformer."""
     residual = LanguageModel(facts[family], "float32", "cpu").residual(contexts)
-    hooked = hooked_transformer(model_folders[family])
+    hooked = hooked_transformer(facts[family], "float32", bos=None)
     hook = f"blocks.{LAYER}.hook_resid_post"
     _, cache = hooked.run_with_cache(contexts, names_filter=hook, return_type=None)
     assert relative_difference(residual, cache[hook]) < CLOSE

@@ -12,7 +12,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from checkout import MATRYOSHKA, TINY, TO_PROBES, TO_SAES, TOPK, Checkout, copy_data, copy_workflow, model_entry
+from checkout import (
+    MATRYOSHKA,
+    TINY,
+    TO_PROBES,
+    TO_SAES,
+    TO_SCORES,
+    TOPK,
+    WITHOUT_SAEBENCH,
+    Checkout,
+    copy_data,
+    copy_workflow,
+    model_entry,
+)
 
 
 def train(model: str, stream: str, trainer: str, l0: str, seed: int = 0) -> str:
@@ -32,10 +44,11 @@ TRAIN = {TRAIN_MATRYOSHKA, TRAIN_TOPK}
 )
 def test_the_papers_targets_have_the_jobs_that_the_readme_promises(tmp_path, target, train_jobs, saes):
     copy_workflow(tmp_path)
-    jobs = Checkout(tmp_path, None).planned(target, TO_PROBES)
+    jobs = Checkout(tmp_path, None).planned(target, TO_SCORES)
     made = {"model": 2, "tokens": 2, "train": train_jobs}
     if target != "saes":
         made |= {"ood_activations": 2, "oracle": 2, "ood": saes}
+        made |= {"saebench_data": 1, "saebench_model": 2, "saebench": saes}
     assert Counter(job.split("/")[0] for job in jobs) == made
     assert sum(len(re.search(r"_l0_([\d-]+)_", job)[1].split("-")) for job in jobs if "train" in job) == saes
 
@@ -46,7 +59,7 @@ def test_the_papers_targets_have_the_jobs_that_the_readme_promises(tmp_path, tar
         ({"trainning": {}}, "configuration: trainning: unknown key: did you mean training?"),
         (
             {"streams": [{"name": "clean", "p": 2}]},
-            "configuration: streams[0].p: 2 is out of range: it must be at most",
+            "configuration: streams[0].p: 2 is out of range: it must be less than 1",
         ),
     ],
 )
@@ -69,7 +82,7 @@ def finished(tmp_path_factory, model_folders) -> Path:
     copy_workflow(folder)
     copy_data(folder, model_folders)
     checkout = Checkout(folder, TINY)
-    output = checkout.snakemake("grid")
+    output = checkout.snakemake("grid", *WITHOUT_SAEBENCH)
     assert checkout.status == 0, output
     return folder
 
@@ -151,7 +164,7 @@ def test_growing_the_grid_leaves_the_finished_saes_alone(checkout):
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in checkout.folder.glob("results/**/sae/*")}
     checkout.config["l0"] = [6, 4, 8]
     checkout.config["trainers"] = [TOPK]
-    output = checkout.snakemake("grid")
+    output = checkout.snakemake("grid", *WITHOUT_SAEBENCH)
     assert checkout.status == 0, output
     after = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in checkout.folder.glob("results/**/sae/*")}
     assert len(before) == 4 * 7
@@ -219,7 +232,7 @@ def test_another_language_model_of_the_same_sizes_gives_other_saes(checkout):
     tensors = {name: 1.1 * value for name, value in load_file(weights).items()}
     save_file(tensors, weights, {"format": "pt"})
     before = {path: path.read_bytes() for path in checkout.folder.glob("results/**/ae.pt")}
-    output = checkout.snakemake("grid")
+    output = checkout.snakemake("grid", *WITHOUT_SAEBENCH)
     assert checkout.status == 0, output
     assert len(before) == 4
     assert all(path.read_bytes() != content for path, content in before.items())
@@ -288,7 +301,7 @@ def test_a_score_that_was_deleted_is_made_again_alone_and_as_it_was(checkout):
     before = score.read_bytes()
     score.unlink()
     assert set(checkout.planned("grid", TO_PROBES)) == {f"ood/neox_clean_{TOPK}_l0_8_seed_0"}
-    output = checkout.snakemake("grid")
+    output = checkout.snakemake("grid", *WITHOUT_SAEBENCH)
     assert checkout.status == 0, output
     assert score.read_bytes() == before
 
@@ -297,4 +310,24 @@ def test_an_sae_that_was_trained_again_is_probed_again(checkout):
     checkout.config["trainer_settings"][TOPK]["lr"] = 1e-3
     assert set(checkout.planned("grid", TO_PROBES)) == {TRAIN_TOPK} | {
         job for job in PROBES if f"_clean_{TOPK}_" in job
+    }
+
+
+# Scores of the finished SAEs: planned here, made in the demo.
+
+SCORES = {f"saebench/neox_clean_{trainer}_l0_{l0}_seed_0" for trainer in (MATRYOSHKA, TOPK) for l0 in (4, 8)}
+
+
+def test_each_sae_is_scored_by_one_job_and_what_they_share_is_made_once(checkout):
+    assert set(checkout.planned("grid", TO_SCORES)) == {"saebench_data", "saebench_model/neox"} | SCORES
+
+
+def test_growing_the_grid_scores_the_new_cells_only(checkout):
+    checkout.config["l0"] = [4, 6, 8]
+    planned = set(checkout.planned("grid", TO_SCORES))
+    assert {job for job in planned if "_l0_6_" in job and job.startswith("saebench/")} == {
+        f"saebench/neox_clean_{trainer}_l0_6_seed_0" for trainer in (MATRYOSHKA, TOPK)
+    }
+    assert {job for job in planned if job.startswith("train/")} == {
+        train("neox", "clean", trainer, "6") for trainer in (MATRYOSHKA, TOPK)
     }

@@ -1,0 +1,1 @@
+"""From the cells' score files to scores.csv, and from that to tables, verdicts, figures and the report."""

@@ -1,0 +1,141 @@
+"""Probes out of distribution: Figure 1 of the paper, the same by data set, and against the number of latents."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from ...errors import InputError
+from ...ood.datasets import LABELS
+from ..style import GRID, INK, MUTED, PAPER, colour, line_of
+from ..writers import MINUS
+from .panels import Grid, legend_above, name_of, new_figure, points, spread
+
+CHANCE = 0.5
+HATCHES = ("", "////", "xxxx", "....")
+ORACLE = {"color": INK, "linewidth": 1.2, "linestyle": (0, (5, 2))}
+
+
+def figure1(grid: Grid, note: str, differences: list[dict]) -> Figure:
+    """Mean OOD AUC at the smallest l0: a bar for each stream of the model's table, the oracle as a line."""
+    figure = new_figure(3.2, note)
+    panels = figure.subplots(1, len(grid.models), sharey=True, squeeze=False)[0]
+    for axes, model in zip(panels, grid.models, strict=True):
+        _bars(axes, grid, model, differences)
+    panels[0].set_ylabel("mean OOD AUC of eight data sets")
+    low, high = panels[0].get_ylim()
+    panels[0].set_ylim(min(low, CHANCE), high + 0.1 * (high - CHANCE))
+    return figure
+
+
+def _bars(axes: Axes, grid: Grid, model: str, differences: list[dict]) -> None:
+    l0, streams = grid.smallest(model), grid.compared(model)
+    for place, stream in enumerate(streams):
+        mean = grid.values(model, stream["name"], l0, "ood.auc").mean()
+        low, high = error_bar(grid, model, stream["name"], l0)
+        looks = {"color": colour(stream["p"]), "edgecolor": INK, "linewidth": 0.7}
+        hatch = {"hatch": HATCHES[min(place, 3)], "hatchcolor": PAPER}
+        axes.bar(place, mean - CHANCE, bottom=CHANCE, width=0.56, **looks, **hatch)
+        axes.errorbar(place, mean, yerr=[[mean - low], [high - mean]], color=INK, capsize=3.5, elinewidth=1, zorder=4)
+        box = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}
+        shown = {"ha": "center", "fontweight": "bold", "zorder": 5, "bbox": box}
+        axes.annotate(f"{mean:.3f}", (place, max(high, mean)), xytext=(0, 4), textcoords="offset points", **shown)
+    oracle = grid.scores.oracle(model)
+    axes.axhline(oracle, **ORACLE, zorder=2.5)
+    shown = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom", "zorder": 5}
+    axes.annotate(f"oracle {oracle:.3f}", (1, oracle), xytext=(0, 2.5), textcoords="offset points", **shown)
+    axes.set_title(f"{model}, l0 = {l0}")
+    gains = [gain(differences, grid, model, stream["name"], l0) for stream in streams]
+    names = [f"{name_of(stream)}\n{words}" for stream, words in zip(streams, gains, strict=True)]
+    axes.set_xticks(range(len(streams)), names, linespacing=1.5)
+    axes.set_xlim(-0.55, len(streams) - 0.1)
+    axes.tick_params(axis="x", length=0)
+    axes.grid(False, axis="x")
+
+
+def gain(differences: list[dict], grid: Grid, model: str, stream: str, l0: int) -> str:
+    """Over the unmasked SAE of the same l0 and seed: mean, and its standard deviation or interval as in `error_bar`."""
+    cells = {cell_key(entry): entry["ood"] for entry in differences}
+    wanted = [(model, stream, grid.trainer, l0, seed) for seed in grid.settings["seeds"]]
+    if not any(key in cells for key in wanted):
+        return ""
+    for key in wanted:
+        if key not in cells:
+            raise InputError(f"ood_differences.json: nothing of {model} {stream} l0 {l0} seed {key[-1]}: make it again")
+    means = np.array([cells[key]["mean"] for key in wanted])
+    low, high = cells[wanted[0]]["interval"]
+    words = f"{means[0]:+.3f} [{low:+.3f}, {high:+.3f}]"
+    if len(means) > 1:
+        words = f"{means.mean():+.3f} (sd {spread(means):.3f})"
+    return words.replace("-", MINUS)
+
+
+def cell_key(entry: dict) -> tuple:
+    return tuple(entry[name] for name in ("model", "stream", "trainer", "l0", "seed"))
+
+
+def error_bar(grid: Grid, model: str, stream: str, l0: int) -> tuple[float, float]:
+    """Over several seeds a standard deviation to each side; of one, the 95% interval over test rows."""
+    values = grid.values(model, stream, l0, "ood.auc")
+    if len(values) > 1:
+        return values.mean() - spread(values), values.mean() + spread(values)
+    return tuple(grid.values(model, stream, l0, f"ood.auc_{end}").mean() for end in ("low", "high"))
+
+
+def auc_by_k(grid: Grid, note: str) -> Figure:
+    """AUC against the number of latents that the probe is given, out of and in distribution, at the smallest l0."""
+    figure = new_figure(4.6, note)
+    panels = figure.subplots(2, len(grid.models), sharex="col", sharey="row", squeeze=False)
+    ks = sorted(grid.settings["ks"])
+    tests = (("auc", "out of distribution"), ("in_distribution_auc", "in distribution"))
+    for row, (test, words) in zip(panels, tests, strict=True):
+        for axes, model in zip(row, grid.models, strict=True):
+            l0 = grid.smallest(model)
+            for stream in grid.at(model, l0):
+                values = [grid.values(model, stream["name"], l0, f"ood.{test}_top_{k}") for k in ks]
+                means = [of_k.mean() for of_k in values]
+                points(axes, ks, means, spread(np.array(values)), stream["p"])
+            oracle = grid.scores.oracle(model, f"oracle.{test}")
+            axes.axhline(oracle, **ORACLE, zorder=2)
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(ks, [str(k) for k in ks])
+            axes.xaxis.set_minor_locator(NullLocator())
+        row[0].set_ylabel(f"mean AUC, {words}")
+    for axes, model in zip(panels[0], grid.models, strict=True):
+        axes.set_title(f"{model}, l0 = {grid.smallest(model)}")
+    for axes in panels[-1]:
+        axes.set_xlabel("latents given to the probe (k)")
+    oracle = Line2D([], [], **ORACLE, label="oracle")
+    legend_above(figure, grid.all_streams(), (oracle,))
+    return figure
+
+
+def ood_datasets(grid: Grid, note: str) -> Figure:
+    """Each data set's OOD AUC at the smallest l0, with its interval."""
+    names = list(LABELS)
+    figure = new_figure(4.4, note)
+    panels = figure.subplots(1, len(grid.models), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, model in zip(panels, grid.models, strict=True):
+        l0 = grid.smallest(model)
+        streams = grid.at(model, l0)
+        for row, name in enumerate(names):
+            for place, stream in enumerate(streams):
+                y = row + 0.22 * (place - (len(streams) - 1) / 2)
+                keys = (f"ood.{name}.auc{end}" for end in ("", "_low", "_high"))
+                mean, low, high = (grid.values(model, stream["name"], l0, key).mean() for key in keys)
+                shown = line_of(stream["p"]) | {"linestyle": "none"}
+                axes.errorbar(mean, y, xerr=[[mean - low], [high - mean]], elinewidth=0.9, zorder=3, **shown)
+            oracle = grid.scores.oracle(model, f"oracle.{name}.auc")
+            axes.plot([oracle, oracle], [row - 0.36, row + 0.36], color=INK, linewidth=1.6, zorder=2)
+        axes.axvline(CHANCE, color=MUTED, linewidth=0.8, zorder=1)
+        axes.set_title(f"{model}, l0 = {l0}")
+        axes.set_xlabel("OOD AUC")
+        axes.grid(False, axis="y")
+        for row in range(1, len(names), 2):
+            axes.axhspan(row - 0.5, row + 0.5, color=GRID, alpha=0.35, linewidth=0, zorder=0)
+    panels[0].set_yticks(range(len(names)), [name.split("_", 1)[1].replace("_", " ") for name in names])
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    oracle = Line2D([], [], color=INK, linewidth=0, marker="|", markersize=9, markeredgewidth=1.6, label="oracle")
+    legend_above(figure, grid.all_streams(), (oracle,))
+    return figure

@@ -1,0 +1,85 @@
+"""Training curves, from the cells' training.csv."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from ...errors import InputError
+from ..plan import Cell
+from ..style import MUTED, colour
+from .panels import Grid, name_of, new_figure
+
+POINTS = 150  # of a curve; more rows are averaged in blocks
+SHOWN = {
+    "loss": "loss",
+    "explained_variance": "explained variance",
+    "l0": "l0 on the training text",
+    "dead_latents": "dead latents",
+}
+DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.5)), (0, (1, 1)))
+
+
+def training(grid: Grid, note: str, files: dict[Cell, str]) -> Figure:
+    """`files`: each cell's training.csv."""
+    figure = new_figure(7.6, note)
+    panels = figure.subplots(len(SHOWN), len(grid.models), sharex="col", squeeze=False)
+    for column, model in zip(panels.T, grid.models, strict=True):
+        for stream in grid.streams(model):
+            for l0 in grid.l0s(model, stream["name"]):
+                for seed in grid.settings["seeds"]:
+                    curves = read_curves(files[Cell(model, stream["name"], grid.trainer, l0, seed)])
+                    for axes, name in zip(column, SHOWN, strict=True):
+                        shown = {"color": colour(stream["p"]), "linestyle": _dashes(grid)[l0], "linewidth": 1}
+                        axes.plot(curves["tokens"], curves[name], **shown)
+        column[0].set_title(model)
+        column[0].set_yscale("log")
+        column[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        column[0].yaxis.set_major_formatter("{x:g}")
+        column[0].yaxis.set_minor_locator(NullLocator())
+        column[1].set_ylim(_settled(column[1]), 1)
+        column[-1].set_xlabel("tokens")
+        column[-1].xaxis.set_major_formatter(FuncFormatter(in_millions))
+    for axes, words in zip(panels[:, 0], SHOWN.values(), strict=True):
+        axes.set_ylabel(words)
+    figure.align_ylabels(panels[:, 0])
+    looks = {name_of(stream): {"color": colour(stream["p"])} for stream in grid.all_streams()}
+    looks |= {f"l0 = {words}": {"color": MUTED, "linestyle": dashes} for words, dashes in _dashes(grid).items()}
+    handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, handlelength=2.6)
+    return figure
+
+
+def _settled(axes: Axes) -> float:
+    """The lowest value after a tenth of the training: its start would press all else to the upper edge."""
+    values = [line.get_ydata()[len(line.get_ydata()) // 10 :].min() for line in axes.get_lines()]
+    return min(values) - 0.05 * (1 - min(values))
+
+
+def _dashes(grid: Grid) -> dict[int, object]:
+    l0s = sorted({l0 for model in grid.models for l0 in grid.all_l0s(model)})
+    return {l0: DASHES[number % len(DASHES)] for number, l0 in enumerate(l0s)}
+
+
+def in_millions(tokens: float, _=None) -> str:
+    return f"{tokens / 1e6:g}M" if tokens else "0"
+
+
+def read_curves(path: str | Path) -> dict[str, np.ndarray]:
+    """{column: values}, in blocks of rows averaged to at most POINTS."""
+    names = ("tokens", *SHOWN)
+    try:
+        with open(path, newline="") as file:
+            rows = [[float(line[name]) for name in names] for line in csv.DictReader(file)]
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing: ask Snakemake for it, and its job says why it cannot be made") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not of the form of a training.csv ({error!r}): train this SAE again") from error
+    if not rows:
+        raise InputError(f"{path}: no row in it: train this SAE again")
+    blocks = np.array_split(np.array(rows), min(POINTS, len(rows)))
+    return dict(zip(names, np.array([block.mean(0) for block in blocks]).T, strict=True))

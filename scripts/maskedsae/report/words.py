@@ -1,0 +1,80 @@
+"""The page's sentences about its numbers."""
+
+from .equal_l0 import TOLERANCE
+from .facts import Sae
+
+ABSORPTION = (
+    "SAEBench advises against its absorption score for language models under 1B parameters and for dictionaries under "
+    "16k latents. The paper's own grid lies outside of that."
+)
+ONE_SEED = "Every number is of one seed. How much of a difference is chance, another seed would tell."
+NOMINAL_L0 = (
+    "The nominal l0 is what a trainer aims at on its own (masked) text. SAEs of one nominal l0 need not be equally "
+    "sparse on clean text: compare them at the l0 that they have there."
+)
+CORPUS = (
+    "The paper calls its text “Pile-CC-deduplicated”. No public data set of exactly that name is known, and the text "
+    "of this run may be another."
+)
+
+
+def lead(saes: list[Sae], settings: dict) -> str:
+    """What this run is, in two sentences."""
+    models = [model["name"] for model in settings["models"]]
+    shares = sorted({stream["p"] for stream in settings["streams"]} - {0})
+    off = [sae for sae in saes if sae.off_by_much]
+    masked = f"with a share p of the tokens replaced by “{settings['mask']}” (p = {_and([f'{p:g}' for p in shares])})"
+    how = ["without masks"] * any(stream["p"] == 0 for stream in settings["streams"]) + [masked] * bool(shares)
+    first = f"{len(saes)} sparse autoencoders, on activations of {_and(models)}, trained {' or '.join(how)}."
+    if not off:
+        return f"{first} Each has the l0 on clean text that was asked for, within {TOLERANCE:.0%}."
+    furthest = max(off, key=lambda sae: abs(sae.off))
+    return (
+        f"{first} {len(off)} of them are not as sparse on clean text as their nominal l0 says, by up to "
+        f"{abs(furthest.off):.0%}: read every comparison at equal nominal l0 with that in mind."
+    )
+
+
+def warnings(saes: list[Sae]) -> list[str]:
+    """What is amiss with these very SAEs."""
+    found = []
+    if off := [sae for sae in saes if sae.off_by_much]:
+        named = _and([f"{_name(sae)} ({sae.quality['l0']:.1f})" for sae in off])
+        how_many = f"{len(off)} of {len(saes)} SAEs"
+        found.append(f"l0 on clean text is more than {TOLERANCE:.0%} off the nominal one for {how_many}: {named}.")
+    if dead := [sae for sae in saes if sae.mostly_dead]:
+        named = _and([f"{_name(sae)} ({sae.dead:.0%})" for sae in dead])
+        found.append(f"More than half of the latents are dead in {named}.")
+    revisions = {sae.provenance["revision"] for sae in saes}
+    if len(revisions) > 1:
+        found.append(f"These SAEs were trained by {len(revisions)} revisions of the code: see “What was run”.")
+    if any(revision.endswith("+changes") for revision in revisions):
+        found.append("Some SAEs were trained by code with changes that no revision has.")
+    return found
+
+
+def caveats(settings: dict, known_spread: str) -> list[str]:
+    """What holds of any such run."""
+    said = [NOMINAL_L0, known_spread, ABSORPTION]
+    if len(settings["seeds"]) == 1:
+        said.insert(0, ONE_SEED)
+    return said if settings["demo"] else [*said, CORPUS]
+
+
+def _name(sae: Sae) -> str:
+    return f"{sae.cell.model} {sae.cell.stream} l0 {sae.cell.l0}"
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def clock(seconds: float) -> str:
+    hours, minutes = int(seconds // 3600), int(seconds % 3600 // 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {seconds % 60:02.0f} s" if minutes else f"{seconds:.0f} s"
+
+
+def memory(megabytes: float) -> str:
+    return f"{megabytes / 1000:.1f} GB"

@@ -1,0 +1,216 @@
+"""A table's three files: CSV for programs, Markdown to read, LaTeX (booktabs) to print."""
+
+import csv
+import io
+import re
+from collections.abc import Callable
+
+from .tables import DEMO, EQUAL_L0, FURTHER, PAPER, SPARSITY, Cell, Line, Table, rounded
+
+MINUS = "\u2212"
+
+COLUMNS = (
+    *("table", "model", "trainer", "block", "metric", "method", "stream", "p", "l0"),
+    *("value", "sd", "n", "printed", "bold", "published", "difference", "sources", "note"),
+)
+HEADINGS = {
+    PAPER: "",
+    FURTHER: "Not in the paper's table",
+    SPARSITY: "",
+    EQUAL_L0: "Masking, or only sparsity? (Not in the paper)",
+}
+
+
+def to_csv(tables: list[Table]) -> str:
+    """A line a number, at full precision, in the order of the printed table."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(COLUMNS)
+    for table in tables:
+        for line in table.lines:
+            for cell in line.cells:
+                difference = None if cell.difference is None else rounded(cell.difference, cell.decimals)
+                lines.writerow(
+                    (
+                        *(table.name, table.model, table.trainer, line.block, line.label, line.method),
+                        *(cell.stream, cell.p, cell.l0, cell.mean, cell.sd, len(cell.values), cell.printed),
+                        *(int(cell.best), cell.published, difference, " ".join(cell.sources)),
+                        DEMO if table.demo else None,
+                    )
+                )
+    return text.getvalue()
+
+
+def to_markdown(tables: list[Table]) -> str:
+    return "\n".join(_markdown(table) for table in tables)
+
+
+def to_latex(tables: list[Table]) -> str:
+    """One table environment for each, to be \\input; needs \\usepackage{booktabs}."""
+    return "\n".join(_latex(table) for table in tables)
+
+
+def _number(line: Line, cell: Cell, minus: str) -> str:
+    return signed(cell.printed, minus) if line.signed else cell.printed.replace("-", minus)
+
+
+def signed(printed: str, minus: str = MINUS) -> str:
+    """A difference as it is printed, with its sign."""
+    return printed.replace("-", minus) if float(printed) <= 0 else f"+{printed}"
+
+
+def _published(line: Line, minus: str, style: Callable[[str], str]) -> list[str] | None:
+    """The paper's numbers under ours, with the difference; None where it has none."""
+    if all(cell.published is None for cell in line.cells):
+        return None
+    cells = []
+    for cell in line.cells:
+        known = cell.published is not None
+        difference = signed(rounded(cell.difference, cell.decimals), minus) if known else ""
+        cells.append(style(f"{cell.published} ({difference})") if known else "")
+    return cells
+
+
+def _rows(table: Table) -> list[tuple[str, Line, bool]]:
+    """(heading before it, line, whether it is the first of its metric)."""
+    rows, before = [], None
+    for line in table.lines:
+        heading = HEADINGS[line.block] if before is None or before.block != line.block else ""
+        first = before is None or (before.block, before.metric) != (line.block, line.metric)
+        rows.append((heading, line, first))
+        before = line
+    return rows
+
+
+def _labels(table: Table, line: Line, first: bool) -> list[str]:
+    """What stands before the numbers. Where columns are p, no method has a column of its own."""
+    label = line.label if first else ""
+    if table.by == "l0":
+        return [label, line.method]
+    return [": ".join(part for part in (label, line.method) if part)]
+
+
+# Markdown.
+
+
+def _markdown(table: Table) -> str:
+    labels = ["Metric", "Method"] if table.by == "l0" else ["Metric"]
+    heads = [*labels, *_heads(table)]
+    lines = [f"### {table.name}: {table.title}", ""]
+    if table.demo:
+        lines += [f"**{DEMO}**", ""]
+    lines += [_md_row(heads), _md_row([":--"] * len(labels) + ["--:"] * len(table.columns))]
+    for heading, line, first in _rows(table):
+        if heading:
+            lines.append(_md_row([f"*{heading}*", *[""] * (len(heads) - 1)]))
+        lines.append(_md_row([*_labels(table, line, first), *(_md_cell(line, cell) for cell in line.cells)]))
+        if published := _published(line, MINUS, lambda text: f"*{text}*"):
+            lines.append(_md_row([*[""] * (len(labels) - 1), "*paper*", *published]))
+    notes = [note for note in table.notes if note != DEMO]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
+
+
+def _heads(table: Table) -> list[str]:
+    return [f"{'p' if table.by == 'p' else 'l0'} = {column:g}" for column in table.columns]
+
+
+def _md_row(cells: list[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+
+
+def _md_cell(line: Line, cell: Cell) -> str:
+    if not cell.values:
+        return "" if line.is_blank(cell) else "—"
+    number, sd = _number(line, cell, MINUS), cell.printed_sd
+    number = f"**{number}**" if cell.best else number
+    return f"{number} ± {sd}" if sd else number
+
+
+# LaTeX.
+
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "_": r"\_",
+    "&": r"\&",
+    "%": r"\%",
+    "#": r"\#",
+    "$": r"\$",
+    "{": r"\{",
+    "}": r"\}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+}
+SIGNS = {
+    "±": r"$\pm$",
+    "—": "---",
+    " x ": r" $\times$ ",
+    " - ": r" $-$ ",
+    "p = ": r"$p$ = ",
+    "n = ": r"$n$ = ",
+    "k = ": r"$k$ = ",
+    "N = ": r"$N$ = ",
+    " = ": r"~$=$~",
+}
+
+
+def _tex(text: str) -> str:
+    text = "".join(SPECIAL.get(letter, letter) for letter in text)
+    for plain, sign in SIGNS.items():
+        text = text.replace(plain, sign)
+    return re.sub(r"(?<![\w-])l0(?![\w-])", lambda _: r"$\ell_0$", text)  # and not in a name: control0
+
+
+def _latex(table: Table) -> str:
+    labels = ["Metric", "Method"] if table.by == "l0" else ["Metric"]
+    width = len(labels) + len(table.columns)
+    demo = rf"\textbf{{{DEMO}}} " if table.demo else ""
+    notes = " ".join(_tex(note) for note in table.notes if note != DEMO)
+    return "\n".join(
+        [
+            r"\begin{table}[t]",
+            r"  \abovecaptionskip=0pt \belowcaptionskip=6pt \tabcolsep=4pt \centering\footnotesize",
+            rf"  \caption{{{demo}{_tex(table.title)}.}}",
+            rf"  \label{{tab:{table.name}-{table.trainer.replace('_', '-')}}}",
+            rf"  \begin{{tabular}}{{@{{}}{'l' * len(labels)}{'r' * len(table.columns)}@{{}}}}",
+            r"    \toprule",
+            _tex_row([*labels, *map(_tex, _heads(table))]),
+            *_tex_body(table, width),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"",
+            r"  \medskip",
+            rf"  \parbox{{0.9\linewidth}}{{\footnotesize {notes}}}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _tex_body(table: Table, width: int) -> list[str]:
+    lines, block = [], None
+    for heading, line, first in _rows(table):
+        if line.block != block:
+            lines.append(r"    \midrule")
+        elif first and (table.by == "l0" or table.published or block == EQUAL_L0):  # a metric has more than one row
+            lines.append(r"    \addlinespace")
+        block = line.block
+        if heading:
+            lines.append(rf"    \multicolumn{{{width}}}{{@{{}}l}}{{\itshape {_tex(heading)}}} \\\addlinespace")
+        labels = [_tex(label) for label in _labels(table, line, first)]
+        lines.append(_tex_row([*labels, *(_tex_cell(line, cell) for cell in line.cells)]))
+        if published := _published(line, "$-$", lambda text: rf"\scriptsize {text}"):
+            before = [""] * (len(labels) - 1)
+            lines.append(_tex_row([*before, r"\scriptsize\quad paper", *published]))
+    return lines
+
+
+def _tex_row(cells: list[str]) -> str:
+    return f"    {' & '.join(cells)} \\\\"
+
+
+def _tex_cell(line: Line, cell: Cell) -> str:
+    if not cell.values:
+        return "" if line.is_blank(cell) else "---"
+    number, sd = _number(line, cell, "$-$"), cell.printed_sd
+    number = rf"\textbf{{{number}}}" if cell.best else number
+    return rf"{number}{{\scriptsize$\,\pm\,${sd}}}" if sd else number

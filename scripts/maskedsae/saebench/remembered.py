@@ -1,0 +1,83 @@
+"""What an SAE makes of the same activations, computed once instead of for each latent that is ablated.
+
+TPP and SCR ablate N latents of each class in turn, and for each class and N encode the same test activations, decode
+them, and decode once more without those latents. The first two do not depend on the class or N: with the paper's
+settings 1 of 21 (SCR) or 35 (TPP) of these encodings and about half of the decodings are left. On a demo SAE
+SCR went from 3.7 to 1.7 CPU seconds and TPP from 2.8 to 1.6, of which gc.freeze (children.py) saved 0.35 each.
+
+What is handed out is bit for bit what would be computed: the latents are kept sparse, being zero but for some 1%, and a
+tensor that was changed since is not taken for the one that it was.
+"""
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import wraps
+
+import torch
+
+
+class Remembered:
+    """`encode` and `decode` of an SAE, for as long as it is in use. Holds on to what it was given, so that no other
+    tensor can come to lie at the same address."""
+
+    def __init__(self, sae):
+        self._encode, self._decode = sae.encode, sae.decode
+        self._known: dict[tuple, dict] = {}
+        self._latest: tuple = (None, 0, {})  # what encode gave last, as it was, and its entry
+        self.computed = {"encode": 0, "decode": 0}
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        key = (x.data_ptr(), x.shape, x.stride(), x.dtype, x._version)
+        if key in self._known:
+            entry = self._known[key]
+            features = _dense(*entry["features"])
+        else:
+            features = self._encode(x)
+            self.computed["encode"] += 1
+            entry = self._known[key] = {"x": x, "features": _sparse(features)}
+        self._latest = (features, features._version, entry)
+        return features
+
+    def decode(self, features: torch.Tensor) -> torch.Tensor:
+        latest, version, entry = self._latest
+        unchanged = features is latest and features._version == version
+        if unchanged and "x_hat" in entry and entry["x_hat"]._version == entry["version"]:
+            return entry["x_hat"]
+        x_hat = self._decode(features)
+        self.computed["decode"] += 1
+        if unchanged:
+            entry |= {"x_hat": x_hat, "version": x_hat._version}
+        return x_hat
+
+
+def _sparse(dense: torch.Tensor) -> tuple:
+    flat = dense.flatten()
+    where = flat.nonzero().squeeze(1)
+    return flat[where], where, dense.shape
+
+
+def _dense(values: torch.Tensor, where: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    flat = torch.zeros(shape.numel(), dtype=values.dtype, device=values.device)
+    flat[where] = values
+    return flat.view(shape)
+
+
+@contextmanager
+def remembering(sae):
+    remembered = Remembered(sae)
+    sae.encode, sae.decode = remembered.encode, remembered.decode
+    try:
+        yield remembered
+    finally:
+        del sae.encode, sae.decode  # the class's own again
+
+
+def remembering_in(ablations: Callable) -> Callable:
+    """SAEBench's `perform_feature_ablations`, during which the test activations stay as they are."""
+
+    @wraps(ablations)
+    def performed(probes, sae, *arguments, **options):
+        with remembering(sae):
+            return ablations(probes, sae, *arguments, **options)
+
+    return performed

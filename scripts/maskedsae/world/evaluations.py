@@ -1,0 +1,177 @@
+"""Stand-ins for SAEBench's data sets: real texts that sae-probes ships, in the same form and with labels of their own.
+
+SAEBench's classes are fixed numbers and names; what stands in for each is below, and docs/saebench_data.md says what
+this is and is not. No text of the eight OOD sets is used, and texts that the language models trained on come last.
+"""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+from ..corpus import documents
+from ..errors import InputError
+from ..saebench.datasets import Folder, write_code, write_europarl, write_splits
+from ..saebench.rows import AMAZON, BIOS, CODE, EUROPARL, LANGUAGE_PAIRS, NEWS, Needs, Sizes
+from . import labelled
+from .text import LONGEST, ood_prompts
+
+# bias_in_bios: the professions that an occupation stands in for. Journalists are themselves, professors researchers;
+# each of SAEBench's three sets of classes and of its four SCR pairs has different occupations in it.
+PROFESSIONS = {
+    "journalist": (6, 11, 20),
+    "athlete": (19, 25),
+    "actor": (0, 13, 26),
+    "politician": (2,),
+    "singer": (1, 14, 22),
+    "researcher": (9, 18, 21),
+}
+GENDERS = {"male": 0, "female": 1}
+
+# amazon_reviews: the categories that a kind of review stands in for. The two of an SCR pair differ.
+CATEGORIES = {
+    "Yelp review": (1, 18),
+    "Amazon review": (2, 11, 30),
+    "sentence of a film review": (3, 24),
+    "tweet": (5, 26),
+    "phrase of a film review": (6,),
+}
+RATINGS = {"negative": 1.0, "positive": 5.0}
+
+TOPICS = {0: "world", 1: "sports", 2: "business", 3: "science and technology"}  # ag_news itself
+
+# europarl: in all of sae-probes are some 40 sentences of German and 60 of Dutch.
+LANGUAGES = {"en": "English", "fr": "French", "de": "Chinese", "es": "Spanish", "nl": "Portuguese"}
+
+
+class Supply:
+    """Texts by kind, in random order, each handed out once; those that the language models trained on come last."""
+
+    def __init__(self, corpus: Path | None, seed: int):
+        self.corpus = frozenset(documents({"files": [str(corpus)]}) if corpus else ())
+        self.seed = seed
+        self.ood = ood_prompts()
+        self.texts: dict[str, list[str]] = {}
+        self.unseen: dict[str, int] = {}
+        self.next: Counter[str] = Counter()
+        self.trained_on: Counter[str] = Counter()
+
+    def add(self, kind: str, texts: labelled.Texts) -> None:
+        """Documents of the corpus are prompts, cut at LONGEST."""
+        seen = {text: prompt[:LONGEST] in self.corpus for text, prompt in texts if prompt not in self.ood}
+        order = sorted(seen)
+        random.Random(f"{self.seed} {kind}").shuffle(order)
+        self.texts[kind] = sorted(order, key=seen.get)
+        self.unseen[kind] = len(seen) - sum(seen.values())
+
+    def take(self, kind: str, needed: int, again: bool = False) -> list[str]:
+        """The next texts; where they end an error, or with `again` on with the first ones."""
+        texts, unseen, begin = self.texts[kind], self.unseen[kind], self.next[kind]
+        there = unseen if again and needed <= unseen else len(texts)
+        together = needed if again else begin + needed
+        if together > there:
+            raise InputError(
+                f"saebench: {kind}: sae-probes has {there:,} such texts, the stand-ins need {together:,}: lower the "
+                "set sizes of saebench.sparse_probing and saebench.scr_and_tpp"
+            )
+        places = [place % there for place in range(begin, begin + needed)]
+        self.next[kind] = begin + needed
+        self.trained_on[kind] += sum(place >= unseen for place in places)
+        return [texts[place] for place in places]
+
+    def facts(self, rows: dict, made_of: dict) -> dict:
+        """For the manifest."""
+        kinds = dict.fromkeys(made_of.values())
+        trained_on = {kind: self.trained_on[kind] for kind in kinds if self.trained_on[kind]}
+        return {"rows": rows, "made_of": made_of, "rows_in_the_language_models_corpus": trained_on}
+
+
+def write_stand_ins(folder: Folder, needs: Needs, corpus: Path | None, seed: int) -> None:
+    """Every set that SAEBench's settings ask for; `corpus` is what the run's language models trained on."""
+    makers = {BIOS: people, AMAZON: reviews, NEWS: news, CODE: code, EUROPARL: languages}
+    supply = Supply(corpus, seed)
+    for name in needs.sets():
+        make = makers.get(name, plain_text)
+        folder.add(name, {"source": "stand-in"}, lambda aside, make=make: make(aside, supply, needs), again=True)
+
+
+def people(folder: Path, supply: Supply, needs: Needs) -> dict:
+    """Where a kind's texts run out, classes that SAEBench never sets against each other share some."""
+    texts = {(occupation, GENDERS[sex]): texts for (occupation, sex), texts in labelled.people().items()}
+    columns = ("hard_text", "profession", "gender")
+    return two_labels(folder, supply, needs.cells(BIOS), texts, PROFESSIONS, columns, again=True)
+
+
+def reviews(folder: Path, supply: Supply, needs: Needs) -> dict:
+    texts = {(kind, RATINGS[sign]): texts for (kind, sign), texts in labelled.reviews().items()}
+    return two_labels(folder, supply, needs.cells(AMAZON), texts, CATEGORIES, ("text", "category", "rating"))
+
+
+def two_labels(
+    folder: Path, supply: Supply, cells: dict, texts: dict, classes: dict, names: tuple[str, str, str], again=False
+) -> dict:
+    for (kind, group), of_kind in texts.items():
+        supply.add(f"{kind}, {names[2]} {group}", of_kind)
+    stand_ins = {class_: kind for kind, its_classes in classes.items() for class_ in its_classes}
+    columns = {split: {name: [] for name in names} for split in ("train", "test")}
+    rows, made_of = {split: {} for split in columns}, {}
+    for (class_, group), sizes in sorted(cells.items()):
+        if class_ not in stand_ins:
+            raise InputError(
+                f"saebench.scr_and_tpp.class_pairs: nothing stands in for {names[1]} {class_}: known are "
+                f"{', '.join(map(str, sorted(stand_ins)))} (scripts/maskedsae/world/evaluations.py)"
+            )
+        kind = f"{stand_ins[class_]}, {names[2]} {group}"
+        made_of[f"{class_}, {group}"] = kind
+        for split, part in split_up(supply.take(kind, sum(sizes.values()), again), sizes).items():
+            rows[split][f"{class_}, {group}"] = len(part)
+            for name, values in zip(names, (part, [class_] * len(part), [group] * len(part)), strict=True):
+                columns[split][name] += values
+    write_splits(folder, columns)
+    return supply.facts(rows, made_of)
+
+
+def split_up(texts: list[str], sizes: Sizes) -> dict[str, list[str]]:
+    return {"train": texts[: sizes["train"]], "test": texts[sizes["train"] :]}
+
+
+def news(folder: Path, supply: Supply, needs: Needs) -> dict:
+    sizes = needs.per_class()
+    columns = {split: {"text": [], "label": []} for split in sizes}
+    for topic, texts in labelled.news().items():
+        supply.add(topic, texts)
+    for label, topic in TOPICS.items():
+        for split, part in split_up(supply.take(topic, sum(sizes.values())), sizes).items():
+            columns[split]["text"] += part
+            columns[split]["label"] += [label] * len(part)
+    write_splits(folder, columns)
+    return supply.facts({split: dict.fromkeys(map(str, TOPICS), size) for split, size in sizes.items()}, TOPICS)
+
+
+def code(folder: Path, supply: Supply, needs: Needs) -> dict:
+    needed = sum(needs.per_class().values()) + 1  # SAEBench reads on until it has one too many of each
+    rows = []
+    for language, texts in labelled.code().items():
+        supply.add(language, texts)
+        rows += [(language, text) for text in supply.take(language, needed)]
+    write_code(folder, rows)
+    languages_ = dict(rows)
+    return supply.facts({"train": dict.fromkeys(languages_, needed)}, {language: language for language in languages_})
+
+
+def languages(folder: Path, supply: Supply, needs: Needs) -> dict:
+    needed = sum(needs.per_class().values()) + 1  # likewise
+    for language, texts in labelled.sentences().items():
+        supply.add(language, texts)
+    texts = {code: supply.take(language, needed) for code, language in LANGUAGES.items()}
+    write_europarl(folder, {code: [{code: text} for text in part] for code, part in texts.items()})
+    return supply.facts({"train": dict.fromkeys(LANGUAGE_PAIRS.values(), needed)}, LANGUAGES)
+
+
+def plain_text(folder: Path, supply: Supply, needs: Needs) -> dict:
+    supply.add("web article", labelled.articles())
+    texts: list[str] = []
+    while sum(map(len, texts)) < needs.core_characters():
+        texts += supply.take("web article", 1)
+    write_splits(folder, {"train": {"text": texts}})
+    facts = supply.facts({"train": {"text": len(texts)}}, {"text": "web article"})
+    return facts | {"characters": sum(map(len, texts))}

@@ -1,0 +1,284 @@
+"""SAEBench's five scores of the demo's SAEs: real ones, the same however they are made, and none lost in silence."""
+
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+
+from checkout import snakemake_demo as snakemake
+from maskedsae.errors import InputError
+from maskedsae.files import read_json, sha256
+from maskedsae.grid import gathered, saebench_model_settings, saebench_settings, spelled_out
+from maskedsae.saebench import evals
+from maskedsae.saebench.language_model import hooked_transformer
+from maskedsae.saebench.names import EVALS, RECORDED, SCORES
+from maskedsae.saebench.scoring import score
+from maskedsae.saebench.shared import make_shared, share
+
+ROOT = Path(__file__).parents[2]
+MODELS = ("pythia-demo", "gemma-demo")
+CELL = "results/demo/{}/clean/matryoshka_batch_topk/l0_8/seed_0"
+OF_THE_RUN = ("eval_id", "datetime_epoch_millis", "sae_lens_release_id")  # when, and under which name
+
+
+def numbers(path: Path) -> dict:
+    return {key: value for key, value in json.loads(path.read_text()).items() if key not in OF_THE_RUN}
+
+
+def scores(cell: Path) -> dict[str, dict]:
+    return {name: numbers(cell / "scores" / f"{name}.json") for name in SCORES}
+
+
+@pytest.fixture(scope="module")
+def config() -> dict:
+    return configuration()
+
+
+def configuration() -> dict:
+    base = yaml.safe_load((ROOT / "config.yaml").read_text())
+    return merged(base, yaml.safe_load((ROOT / "profiles/demo/demo.yaml").read_text()))
+
+
+def merged(base: dict, overlay: dict) -> dict:
+    """As Snakemake merges configuration files."""
+    if not (isinstance(base, dict) and isinstance(overlay, dict)):
+        return overlay
+    return base | {key: merged(base[key], value) if key in base else value for key, value in overlay.items()}
+
+
+def files_of(folder: Path) -> dict[str, tuple]:
+    found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
+
+
+def test_every_cell_has_its_scores_and_absorption_is_a_real_number(demo_cells):
+    for cell, folder in demo_cells.items():
+        found = scores(folder)
+        metrics = {name: found[name]["eval_result_metrics"] for name in EVALS}
+        assert len(found["absorption"]["eval_result_details"]) >= 20, cell
+        shown = [
+            metrics["absorption"]["mean"]["mean_full_absorption_score"],
+            metrics["sparse_probing"]["sae"]["sae_top_1_test_accuracy"],
+            found["variance"]["centred"],
+            found["variance"]["saebench_legacy"],
+        ]
+        assert all(0 < value < 1 for value in shown), (cell, shown)
+        assert all(math.isfinite(metrics["scr"]["scr_metrics"][f"scr_metric_threshold_{n}"]) for n in (2, 20, 100))
+        assert all(-1 < metrics["tpp"]["tpp_metrics"][f"tpp_threshold_{n}_total_metric"] < 1 for n in (2, 20, 100))
+        assert not (folder / "saebench.work").exists()
+
+
+def test_what_made_the_scores_is_written_and_nothing_recorded_was_computed_again(demo_cells):
+    for folder in demo_cells.values():
+        origin = read_json(folder / "scores/provenance.json")
+        assert origin["versions"]["sae-bench"] == version("sae-bench")
+        assert origin["sha256"] == {name: sha256(folder / f"scores/{name}.json") for name in SCORES}
+        assert origin["evals"].keys() == set(EVALS)
+        for eval_name in RECORDED:
+            calls = origin["evals"][eval_name]["calls"]
+            assert calls["hits"] > 0 and calls["misses"] == 0, (folder, eval_name)
+
+
+def test_masking_or_not_the_tokens_of_core_are_the_same(demo_cells):
+    """Explained variances of a model's SAEs are on the same tokens, since these do not depend on the SAE."""
+    for model in MODELS:
+        assert (
+            len({scores(folder)["variance"]["tokens"] for cell, folder in demo_cells.items() if cell[0] == model}) == 1
+        )
+
+
+@pytest.mark.parametrize("eval_name", EVALS)
+@pytest.mark.parametrize("model", MODELS)
+def test_saebenchs_own_run_eval_gives_our_numbers(demo, config, model, eval_name, tmp_path):
+    folder = demo / CELL.format(model)
+    arguments = [eval_name, folder, demo / f"results/demo/{model}", demo / "results/demo/saebench/data"]
+    arguments += [json.dumps(config["saebench"]), tmp_path / "work"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests/demo/directly.py", *map(str, arguments)],
+        cwd=demo,  # model.json has the language model's path as seen from there
+        env=os.environ | {"PYTHONPATH": str(ROOT / "scripts")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (theirs,) = (tmp_path / "work/out").rglob("*_eval_results.json")
+    of_place = ("sae_bench_commit_hash",)
+    differing = [
+        key
+        for key, value in numbers(theirs).items()
+        if key not in of_place and value != numbers(folder / f"scores/{eval_name}.json")[key]
+    ]
+    assert not differing
+
+
+def test_deleting_one_score_remakes_that_cell_as_it_was_and_writes_nowhere_else(demo, tmp_path):
+    """Alone this time, in a new process, with a home of its own and SAEBench's package watched."""
+    import sae_bench
+
+    cell, home = demo / CELL.format("pythia-demo"), tmp_path / "home"
+    home.mkdir()
+    before, package = scores(cell), files_of(Path(sae_bench.__file__).parents[1] / "sae_bench")
+    shared = files_of(demo / "results/demo/pythia-demo/saebench")
+    others = {path: stat for path, stat in files_of(demo / "results").items() if "/scores/" in path}
+    (cell / "scores/tpp.json").unlink()
+    hidden = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "HF_HOME": str(home / "hf")}
+    done = snakemake(demo, "scores", env=os.environ | hidden)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert scores(cell) == before
+    assert files_of(Path(sae_bench.__file__).parents[1] / "sae_bench") == package
+    assert files_of(demo / "results/demo/pythia-demo/saebench") == shared
+    assert [path for path in files_of(home) if "snakemake" not in path] == []
+    after = files_of(demo / "results")
+    remade = {path for path, stat in others.items() if after[path] != stat}
+    assert remade == {str(cell / f"scores/{name}.json") for name in (*SCORES, "provenance")}
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "redone"),
+    [
+        ("scr_and_tpp", "n_values", [2, 20], {"saebench"}),
+        ("absorption", "f1_jump_threshold", 0.05, {"saebench"}),
+        ("sparse_probing", "probe_test_set_size", 40, {"saebench_data", "saebench_model", "saebench"}),
+        ("absorption", "bos", False, {"saebench_model", "saebench"}),
+    ],
+)
+def test_a_changed_setting_redoes_what_it_bears_on(demo, tmp_path, name, key, value, redone):
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump({"saebench": {name: {key: value}}}))
+    overlays = ["--configfile", "profiles/demo/demo.yaml", str(tmp_path / "more.yaml")]
+    done = snakemake(demo, "--dry-run", "--quiet", "host", *overlays)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(re.findall(r"^(?:local)?rule (saebench\w*):", done.stdout, re.MULTILINE)) == redone
+    assert not any(line.startswith("rule train_") for line in done.stdout.splitlines())
+
+
+# What goes wrong.
+
+
+@pytest.fixture
+def copied(demo, tmp_path, monkeypatch) -> Path:
+    """A cell, what it needs, and the current folder there."""
+    for name in ("pythia-demo/model.json", "pythia-demo/saebench", "saebench/data", "world/gpt-neox"):
+        source, goal = demo / "results/demo" / name, tmp_path / "results/demo" / name
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, goal, symlinks=True) if source.is_dir() else shutil.copy2(source, goal)
+    shutil.copytree(demo / CELL.format("pythia-demo"), tmp_path / CELL.format("pythia-demo"))
+    monkeypatch.chdir(tmp_path)
+    return Path(CELL.format("pythia-demo"))
+
+
+def scored(cell: Path, config: dict) -> dict[str, dict]:
+    results = Path("results/demo")
+    facts, settings = read_json(results / "pythia-demo/model.json"), saebench_settings(config, "pythia-demo")
+    shared = results / "pythia-demo/saebench"
+    return score(cell, "the cell", facts, settings, shared, results / "saebench/data", "cpu", 1)
+
+
+def test_an_eval_that_fails_loses_and_repeats_nothing_and_stale_results_are_not_taken(copied, config, caplog):
+    text = Path("results/demo/saebench/data", config["saebench"]["core"]["dataset"])
+    text.rename("away")
+    stale = copied / "saebench.work/0123456789abcdef"
+    stale.mkdir(parents=True)
+    shutil.copy(copied / "scores/scr.json", stale / "absorption.json")
+    before = scores(copied)
+    shutil.rmtree(copied / "scores")
+    with pytest.raises(InputError) as error:  # an exception that core catches, logs and goes on from
+        scored(copied, config)
+    message = str(error.value)
+    assert message.startswith("1 of 5 evals failed (the 4 others are kept): the cell: core: SAEBench wrote no result: ")
+    assert "Failed to evaluate SAE" in message
+    assert not stale.exists() and not (copied / "scores").exists()
+    (kept,) = (path for path in (copied / "saebench.work").iterdir() if path.is_dir())
+    finished = {path.stem: path.read_bytes() for path in kept.glob("*.json")}
+    assert finished.keys() == set(EVALS) - {"core"}
+    data = Path("results/demo/saebench/data/manifest.json")
+    of_these = data.read_text()
+    data.write_text(of_these + " ")  # other texts: nothing of it may be taken
+    with pytest.raises(InputError):
+        scored(copied, config)
+    (other,) = (path for path in (copied / "saebench.work").iterdir() if path.is_dir())
+    assert other != kept
+    again = {path.stem: path.read_bytes() for path in other.glob("*.json")}
+    assert finished.keys() == again.keys() and not set(finished.values()) & set(again.values())
+    Path("away").rename(text)
+    scored(copied, config)
+    finished = again
+    assert all((copied / "scores" / f"{name}.json").read_bytes() == content for name, content in finished.items())
+    assert scores(copied) == before
+    assert not (copied / "saebench.work").exists()
+
+
+def test_of_two_processes_on_one_cell_the_second_waits_and_scores_nothing(copied):
+    before = scores(copied)
+    shutil.rmtree(copied / "scores")
+    program = "import logging, sys; from test_scores import *; logging.basicConfig(level='INFO', force=True); "
+    program += "scored(Path(sys.argv[1]), configuration())"
+    places = [str(ROOT / name) for name in ("scripts", "tests", "tests/demo")]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(copied)],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate()[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert sum("another process has just written its scores" in lines for lines in said) == 1
+    assert scores(copied) == before
+    assert not (copied / "saebench.work").exists()
+
+
+def test_what_a_failed_start_had_finished_is_kept_and_the_manifest_comes_out_the_same(copied, config):
+    shared = Path("results/demo/pythia-demo/saebench")
+    text = Path("results/demo/saebench/data", config["saebench"]["core"]["dataset"])
+    before = read_json(shared / "manifest.json")
+    shutil.rmtree(shared)
+    text.rename("away")
+    with pytest.raises(InputError, match="pythia-demo: core: "):
+        make(config)
+    kept = {path: stat for path, stat in files_of(shared).items() if "probes" in path or "absorption" in path}
+    assert any(path.endswith("parts/absorption.json") for path in kept)
+    Path("away").rename(text)
+    make(config)
+    after = files_of(shared)
+    assert all(after[path] == stat for path, stat in kept.items())
+    assert read_json(shared / "manifest.json") == before  # of a process that made all at once
+
+
+def test_too_few_letters_are_said_once_a_model_and_before_all_else(copied, config):
+    strict = merged(config, {"saebench": {"absorption": {"min_GT_probe_f1": 1.0}}})
+    with pytest.raises(InputError) as error:
+        make(strict)
+    message = str(error.value)
+    assert message.startswith("pythia-demo: absorption: the language model pythia-demo spells only 0 first letters")
+    assert "absorption needs 20: choose a larger model" in message
+
+
+def make(config: dict) -> None:
+    results = Path("results/demo")
+    facts, settings = read_json(results / "pythia-demo/model.json"), saebench_model_settings(config, "pythia-demo")
+    settings = gathered(spelled_out(settings))  # as the rule has them
+    make_shared(results / "pythia-demo/saebench", facts, settings, results / "saebench/data", "cpu", 1)
+
+
+@pytest.mark.parametrize("eval_name", ["sparse_probing", "scr"])
+def test_too_few_rows_of_a_class_are_said(copied, config, eval_name):
+    sizes = {"sparse_probing": {"probe_train_set_size": 40_000}, "scr_and_tpp": {"train_set_size": 40_000}}
+    settings = saebench_model_settings(merged(config, {"saebench": sizes}), "pythia-demo")
+    facts = read_json("results/demo/pythia-demo/model.json")
+    bench = evals.Bench("pythia-demo", "float32", 4096, settings)
+    model = hooked_transformer(facts, "float32", True)
+    with pytest.raises(InputError) as error:
+        share(eval_name, bench, facts, model, Path("shared").absolute(), Path("results/demo/saebench/data"), "cpu", 1)
+    assert str(error.value).startswith(f"pythia-demo: {eval_name}: ")
+    assert "the evaluation data has too few rows of a class for the set sizes asked for" in str(error.value)

@@ -1,0 +1,96 @@
+"""The tables' cells once more, straight from the JSON files and the configuration, without the code that made them."""
+
+import csv
+import json
+import re
+from math import log
+from pathlib import Path
+
+PAPER_ROWS = ("Mean Full Absorption", "Explained Variance", "Sparse Probing", "TPP", "SCR")
+
+
+def score(cell: Path, row: str, report: dict) -> float:
+    """A paper's row of one cell, in percent."""
+
+    def of(stem: str) -> dict:
+        return json.loads((cell / "scores" / f"{stem}.json").read_text())["eval_result_metrics"]
+
+    if row == "Mean Full Absorption":
+        return 100 * (1 - of("absorption")["mean"]["mean_full_absorption_score"])
+    if row == "Explained Variance":
+        assert report["explained_variance"] == "legacy"
+        return 100 * of("core")["reconstruction_quality"]["explained_variance_legacy"]
+    if row == "Sparse Probing":
+        return 100 * of("sparse_probing")["sae"][f"sae_top_{report['k']}_test_accuracy"]
+    if row == "TPP":
+        return 100 * of("tpp")["tpp_metrics"][f"tpp_threshold_{report['n']}_total_metric"]
+    return 100 * of("scr")["scr_metrics"][f"scr_metric_threshold_{report['n']}"]
+
+
+def achieved(cell: Path) -> float:
+    return json.loads((cell / "sae" / "quality.json").read_text())["l0"]
+
+
+def unmasked_at(l0: float, points: list[tuple[float, float]]) -> float | None:
+    """Between the two neighbours in log l0."""
+    for (low, before), (high, after) in zip(sorted(points), sorted(points)[1:], strict=False):
+        if low <= l0 <= high:
+            share = (log(l0) - log(low)) / (log(high) - log(low))
+            return before + share * (after - before)
+    return None
+
+
+def check_tables(folder: Path, config: dict) -> int:
+    """Asserts that every number of every table in `folder` (results/{run}) is what it says; how many there were."""
+    report, (seed,), (trainer,) = config["report"], config["seeds"], config["trainers"]
+    p_of = {stream["name"]: stream["p"] for stream in config["streams"]}
+    checked = 0
+    for table in config["tables"]:
+        l0s = table["l0"] or config["l0"]
+
+        def cell(stream: str, l0: int, model: str = table["model"]) -> Path:
+            return folder / model / stream / trainer / f"l0_{l0}" / f"seed_{seed}"
+
+        with open(folder / "tables" / f"{table['name']}.csv", newline="") as file:
+            lines = list(csv.DictReader(file))
+        clean = [path.parent for path in cell("clean", 0).parents[1].glob("l0_*/seed_*")]
+        markdown = (folder / "tables" / f"{table['name']}.md").read_text()
+        latex = (folder / "tables" / f"{table['name']}.tex").read_text()
+        for line in lines:
+            place = cell(line["stream"], int(line["l0"]))
+            row, masked = line["metric"], p_of[line["stream"]] > 0
+            if line["block"] == "sparsity":
+                expected, decimals = achieved(place), 1
+            elif line["block"] == "equal_l0":
+                points = [
+                    (achieved(path / f"seed_{seed}"), score(path / f"seed_{seed}", row, report)) for path in clean
+                ]
+                expected, decimals = unmasked_at(achieved(place), points) if masked else None, 3
+                if line["method"].startswith("gain") and expected is not None:
+                    expected = score(place, row, report) - expected
+            else:
+                expected, decimals = score(place, row, report), 3
+            checked += 1
+            if expected is None:
+                assert (line["value"], line["printed"], line["n"]) == ("", "", "0"), line
+                continue
+            assert abs(float(line["value"]) - expected) < 1e-9, line
+            assert line["printed"] == f"{expected:.{decimals}f}", line
+            assert line["n"] == "1"
+            assert line["published"] == line["difference"] == line["sd"] == ""
+            # The best, as printed, of the streams at this l0: bold in each file.
+            rivals = []
+            if line["block"] in ("paper", "further"):
+                rivals = [round(score(cell(stream, int(line["l0"])), row, report), 3) for stream in table["streams"]]
+            best = len(set(rivals)) > 1 and round(expected, 3) == max(rivals)
+            assert line["bold"] == str(int(best)), line
+            shown = line["printed"].replace("-", "\u2212")
+            assert f"**{shown}**" in markdown if best else re.search(rf"\| [+]?{re.escape(shown)} \|", markdown), line
+            shown = line["printed"].replace("-", "$-$")
+            assert rf"\textbf{{{shown}}}" in latex if best else re.search(rf"& [+]?{re.escape(shown)} ", latex), line
+        # Nothing was left out: five metrics, the l0, and two lines more for each metric of the first block.
+        in_paper = 2 if len(l0s) == 1 and len(table["streams"]) > 2 else 5
+        places = len(table["streams"]) * len(l0s)
+        compared = places if in_paper == 2 else len(l0s)
+        assert len(lines) == 6 * places + 2 * in_paper * compared, table["name"]
+    return checked

@@ -1,0 +1,218 @@
+"""Score files of made-up numbers in the forms that the real ones have: SAEBench's are written by its own classes."""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from itertools import product
+from math import log
+from pathlib import Path
+
+import yaml
+from sae_bench.evals.absorption.eval_config import AbsorptionEvalConfig
+from sae_bench.evals.absorption.eval_output import (
+    AbsorptionEvalOutput,
+    AbsorptionMeanMetrics,
+    AbsorptionMetricCategories,
+    AbsorptionResultDetail,
+)
+from sae_bench.evals.core import eval_output as core
+from sae_bench.evals.core.eval_config import CoreEvalConfig
+from sae_bench.evals.scr_and_tpp import eval_output as pairs
+from sae_bench.evals.scr_and_tpp.eval_config import ScrAndTppEvalConfig
+from sae_bench.evals.sparse_probing import eval_output as probing
+from sae_bench.evals.sparse_probing.eval_config import SparseProbingEvalConfig
+
+from checkout import ROOT
+from maskedsae.grid import l0_sets, table_settings
+from maskedsae.report.metrics import ACHIEVED_L0, paper_metrics
+from maskedsae.report.published import read_published
+from maskedsae.report.scores import Row, Scores
+from maskedsae.report.tables import Table, make_tables
+
+N_VALUES, K_VALUES = [5, 20], [1, 2]
+DATASETS = ["LabHC/bias_in_bios_class_set1_results", "canrager/amazon_reviews_mcauley_1and5_results"]
+OOD_DATASETS = ("5_hist_fig_ismale", "87_glue_cola")
+
+ABOUT = {
+    "eval_id": "made-up",
+    "datetime_epoch_millis": 0,
+    "sae_bench_commit_hash": "none",
+    "sae_lens_id": "custom_sae",
+    "sae_lens_release_id": "made-up",
+    "sae_lens_version": "none",
+    "sae_cfg_dict": {},
+}
+
+
+def _filled(form, given: dict):
+    """A SAEBench dataclass whose required fields that are not given are 0.5."""
+    required = [name for name, field in form.__pydantic_fields__.items() if field.is_required()]
+    return form(**{name: 0.5 for name in required} | given)
+
+
+def absorption(score: float) -> AbsorptionEvalOutput:
+    letter = {"mean_absorption_fraction": 0.25, "full_absorption_rate": score, "num_full_absorption": 3}
+    counts = {"num_probe_true_positives": 40, "num_split_features": 1}
+    return AbsorptionEvalOutput(
+        eval_config=AbsorptionEvalConfig(),
+        eval_result_metrics=AbsorptionMetricCategories(
+            mean=_filled(AbsorptionMeanMetrics, {"mean_full_absorption_score": score})
+        ),
+        eval_result_details=[AbsorptionResultDetail(first_letter=a, **letter, **counts) for a in "ab"],
+        **ABOUT,
+    )
+
+
+def core_output(explained_variance: float, legacy: float) -> core.CoreEvalOutput:
+    given = {"explained_variance": explained_variance, "explained_variance_legacy": legacy}
+    latent = {"feature_density": 0.1, "consistent_activation_heuristic": 1.0}
+    norms = ("encoder_bias", "encoder_norm", "encoder_decoder_cosine_sim")
+    latent |= dict.fromkeys((*norms, "max_decoder_cosine_sim", "max_encoder_cosine_sim"), 0.1)
+    return core.CoreEvalOutput(
+        eval_config=CoreEvalConfig(),
+        eval_result_metrics=core.CoreMetricCategories(
+            model_behavior_preservation=_filled(core.ModelBehaviorPreservationMetrics, {}),
+            model_performance_preservation=_filled(core.ModelPerformancePreservationMetrics, {}),
+            reconstruction_quality=_filled(core.ReconstructionQualityMetrics, given),
+            shrinkage=_filled(core.ShrinkageMetrics, {}),
+            sparsity=_filled(core.SparsityMetrics, {"l0": 9.0}),
+            token_stats=core.TokenStatsMetrics(
+                total_tokens_eval_reconstruction=640, total_tokens_eval_sparsity_variance=640
+            ),
+            misc_metrics=_filled(core.MiscMetrics, {}),
+        ),
+        eval_result_details=[core.CoreFeatureMetric(index=i, **latent) for i in range(3)],
+        **ABOUT,
+    )
+
+
+def sparse_probing(top_1: float) -> probing.SparseProbingEvalOutput:
+    llm = {"llm_test_accuracy": 0.9, "llm_top_1_test_accuracy": 0.6, "llm_top_2_test_accuracy": 0.65}
+    sae = {"sae_test_accuracy": None, "sae_top_1_test_accuracy": top_1, "sae_top_2_test_accuracy": 0.7}
+    return probing.SparseProbingEvalOutput(
+        eval_config=SparseProbingEvalConfig(k_values=K_VALUES),
+        eval_result_metrics=probing.SparseProbingMetricCategories(
+            llm=probing.SparseProbingLlmMetrics(**llm), sae=probing.SparseProbingSaeMetrics(**sae)
+        ),
+        eval_result_details=[probing.SparseProbingResultDetail(dataset_name=name, **llm, **sae) for name in DATASETS],
+        **ABOUT,
+    )
+
+
+def tpp(top_20: float) -> pairs.TppEvalOutput:
+    of_n = {5: 0.01, 20: top_20}
+    kinds = ("total_metric", "intended_diff_only", "unintended_diff_only")
+    given = {f"tpp_threshold_{n}_{kind}": of_n[n] for n in N_VALUES for kind in kinds}
+    return pairs.TppEvalOutput(
+        eval_config=ScrAndTppEvalConfig(n_values=N_VALUES, perform_scr=False),
+        eval_result_metrics=pairs.TppMetricCategories(tpp_metrics=pairs.TppMetrics(**given)),
+        eval_result_details=[pairs.TppResultDetail(dataset_name=name, **given) for name in DATASETS],
+        **ABOUT,
+    )
+
+
+def scr(top_20: float) -> pairs.ScrEvalOutput:
+    of_n = {5: 0.01, 20: top_20}
+    given = {f"scr_{kind}_threshold_{n}": of_n[n] for n in N_VALUES for kind in ("dir1", "metric", "dir2")}
+    return pairs.ScrEvalOutput(
+        eval_config=ScrAndTppEvalConfig(n_values=N_VALUES),
+        eval_result_metrics=pairs.ScrMetricCategories(scr_metrics=pairs.ScrMetrics(**given)),
+        eval_result_details=[pairs.ScrResultDetail(dataset_name=name, **given) for name in DATASETS],
+        **ABOUT,
+    )
+
+
+def probes(auc: float, ks: tuple[int, ...] = (1, 8)) -> dict:
+    """ood.json and oracle.json, as maskedsae.ood.scores makes them."""
+    aucs = {"ood": auc, "in_distribution": 0.75}
+    facts = {test: {"auc": value, "interval": [value - 0.01, value + 0.01]} for test, value in aucs.items()}
+    dataset = {test: {**fact, "rows": 300, "of_class_1": 150} for test, fact in facts.items()}
+    dataset |= {"features": ks[-1], "C": 1.0, "validation_auc": 0.8, "weights": 4, "converged": True}
+    dataset |= {"train": {"rows": 80, "of_class_1": 40}, "classes": ["no", "yes"], "latents": [3, 1, 4]}
+    dataset["by_k"] = {str(k): {**aucs, "C": 1.0, "weights": k} for k in ks}
+    means = {
+        test: {"mean": fact["auc"], "standard_error": 0.02, "interval": fact["interval"]}
+        for test, fact in facts.items()
+    }
+    return {
+        "protocol": {"k": ks[-1]},
+        "mean": means,
+        "mean_by_k": {str(k): aucs for k in ks},
+        "datasets": dict.fromkeys(OOD_DATASETS, dataset),
+    }
+
+
+# What a cell's numbers are where a test does not care.
+USUAL = {
+    "absorption": 0.2,
+    "saebench": 0.9,
+    "legacy": 0.7,
+    "centred": 0.71,
+    "sparse_probing": 0.75,
+    "tpp": 0.1,
+    "scr": 0.2,
+    "auc": 0.6,
+    "l0": 8.0,
+}
+
+
+def write_cell(folder: Path, **numbers: float) -> list[str]:
+    """A cell's score files; their paths as grid.score_files lists them."""
+    of = USUAL | numbers
+    (folder / "scores").mkdir(parents=True)
+    (folder / "sae").mkdir()
+    made = {
+        "absorption": absorption(of["absorption"]),
+        "core": core_output(of["saebench"], of["legacy"]),
+        "sparse_probing": sparse_probing(of["sparse_probing"]),
+        "tpp": tpp(of["tpp"]),
+        "scr": scr(of["scr"]),
+    }
+    for name, output in made.items():
+        output.to_json_file(str(folder / "scores" / f"{name}.json"))
+    variance = {"saebench": of["saebench"], "saebench_legacy": of["legacy"], "centred": of["centred"], "tokens": 640}
+    quality = {"nominal_l0": 8, "l0": of["l0"], "explained_variance": 0.9, "mse": 2.5, "dead_latents": 3, "text": "…"}
+    files = {"scores/variance.json": variance, "scores/ood.json": probes(of["auc"]), "sae/quality.json": quality}
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    return [*(str(folder / "scores" / f"{name}.json") for name in made), *(str(folder / name) for name in files)]
+
+
+def rows_of(config: dict, number: Callable[[str, float, int, int, str], float]) -> list[Row]:
+    """scores.csv's rows of the cells that the tables need: number(model, p, l0, seed, metric), as SAEBench has it."""
+    keys = [metric.key for metric in paper_metrics(config["report"])] + [ACHIEVED_L0, "ood.auc"]
+    p_of = {stream["name"]: stream["p"] for stream in config["streams"]}
+    rows = [Row(config["run"], m["name"], "oracle", *[None] * 4, "oracle.auc", 0.9, "…") for m in config["models"]]
+    for cells in l0_sets(config, needed=True):
+        p = float(p_of[cells.stream])
+        for l0, key in product(cells.l0s, keys):
+            folder = "sae" if key == ACHIEVED_L0 else "scores"
+            source = cells.folder(l0) / folder / f"{key.split('.')[0]}.json"
+            cell = (cells.run, cells.model, cells.stream, p, cells.trainer, l0, cells.seed)
+            rows.append(Row(*cell, key, number(cells.model, p, l0, cells.seed, key), str(source)))
+    return rows
+
+
+PAPER = yaml.safe_load((ROOT / "config.yaml").read_text())
+PUBLISHED = read_published(ROOT / "reference")
+KEYS = [metric.key for metric in paper_metrics(PAPER["report"])]
+
+
+def paper_with(**changes) -> dict:
+    return deepcopy(PAPER) | changes
+
+
+def tables_of(number, config: dict = PAPER) -> dict[str, list[Table]]:
+    return make_tables(table_settings(config), Scores(rows_of(config, number)), PUBLISHED)
+
+
+def plain(model: str, p: float, l0: int, seed: int, key: str) -> float:
+    """Numbers that tell the cells apart; a masked SAE has l0 / (1 - p) latents active."""
+    if key == "quality.l0":
+        return l0 / (1 - p)
+    return 0.1 + 0.1 * p + 0.01 * log(l0) + 0.01 * KEYS.index(key) if key in KEYS else 0.6
+
+
+def table_of(number, name: str = "table1", config: dict = PAPER) -> Table:
+    (table,) = tables_of(number, config)[name]
+    return table

@@ -1,0 +1,303 @@
+"""Figures: what is drawn is what the scores say, what is missing is named, and the same scores give the same bytes."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskedsae.errors import InputError
+from maskedsae.grid import figure_settings, l0_sets, table_settings
+from maskedsae.report import plan, tables
+from maskedsae.report.figures import draw as drawing
+from maskedsae.report.figures.training import read_curves
+from maskedsae.report.published import read_published
+from maskedsae.report.scores import Scores, read_rows, write_rows
+from maskedsae.report.style import SHADES, colour
+from reported import DEMO, PAPER, ROOT, differences_of, figure, number, write_run
+
+FIGURES = sorted(plan.FIGURES)
+SEEDS = {"seeds": [0, 1, 2]}
+ABSORPTION = "absorption.mean_full_absorption_score"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """The working directory with a run of this configuration; its drawn figures, open."""
+
+    def made(config: dict = PAPER):
+        write_run(tmp_path, config)
+        monkeypatch.chdir(tmp_path)
+        sets = l0_sets(config, needed=True)
+
+        def axes(name: str) -> list:
+            inputs = plan.figure_inputs(config, name, config["trainers"][0], sets)
+            return drawing.figure(inputs, figure_settings(config, name, config["trainers"][0])).axes
+
+        return axes
+
+    return made
+
+
+def curve(axes, label: str) -> tuple[list[float], list[float]]:
+    """x and y of the points of one colour, in order of x."""
+    stream = {"clean": 0.0, "mask20": 0.2, "mask30": 0.3, "mask50": 0.5}[label]
+    lines = [line for line in axes.get_lines() if line.get_color() == colour(stream) and line.get_marker() != "None"]
+    points = sorted((x, y) for line in lines for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True))
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def of_model(model: str, p: float, l0s: list[int], place: int) -> list[float]:
+    return [100 * number(model, p, l0, 0, place) for l0 in l0s]
+
+
+def test_figure_1_has_the_papers_two_bars_the_oracle_and_the_gain(run):
+    for axes, model in zip(run()("figure1"), ("pythia-160m-deduped", "gemma-2-2b"), strict=True):
+        tops = [bar.get_y() + bar.get_height() for bar in axes.patches]
+        assert tops == pytest.approx([number(model, p, 20, 0, 9) for p in (0, 0.3)])
+        assert 0.8 in [line.get_ydata()[0] for line in axes.get_lines()]
+        assert axes.get_title("left") == f"{model}, l0 = 20"
+        without, masked = [label.get_text() for label in axes.get_xticklabels()]
+        assert without.strip() == "without masking"
+        assert masked == "masked, p = 0.3\n+0.030 [+0.010, +0.050]"
+
+
+def test_error_bars_are_intervals_for_one_seed_and_standard_deviations_for_several(run, tmp_path):
+    def bars(axes):
+        segments = [c.get_segments() for c in axes.collections if len(c.get_segments()) == 1]
+        return [segment[0][:, 1].tolist() for segment in segments]
+
+    mean = number("gemma-2-2b", 0.3, 20, 0, 9)
+    assert bars(run()("figure1")[1])[1] == pytest.approx([mean - 0.02, mean + 0.02])
+    (tmp_path / "results/paper").rename(tmp_path / "one-seed")
+    values = [number("gemma-2-2b", 0.3, 20, seed, 9) for seed in range(3)]
+    low, high = np.mean(values) - np.std(values, ddof=1), np.mean(values) + np.std(values, ddof=1)
+    assert bars(run(PAPER | SEEDS)("figure1")[1])[1] == pytest.approx([low, high])
+
+
+def test_small_multiples_have_every_metric_of_every_stream_at_nominal_l0(run):
+    axes = run()("metrics_nominal")
+    assert [panel.get_title("left") for panel in axes[:6]] == [
+        *("Mean Full Absorption", "Explained Variance", "Sparse Probing", "TPP", "SCR", "OOD AUC")
+    ]
+    l0s = [20, 40, 80, 160]
+    for first, model in ((0, "pythia-160m-deduped"), (6, "gemma-2-2b")):
+        x, y = curve(axes[first], "mask30")
+        assert x == l0s
+        assert y == pytest.approx([100 - value for value in of_model(model, 0.3, l0s, 0)])
+        for place in (1, 2, 3, 4):
+            assert curve(axes[first + place], "clean")[1] == pytest.approx(of_model(model, 0, l0s, place))
+        assert curve(axes[first + 5], "clean")[1] == pytest.approx(of_model(model, 0, l0s, 9))
+    assert curve(axes[1], "mask50")[0] == [20]
+    assert curve(axes[7], "mask50")[0] == []  # no table shows it for Gemma
+
+
+def test_and_at_the_l0_that_they_have_with_the_gap_to_the_unmasked_ones(run):
+    axes = run()("metrics_achieved")[1]
+    x, y = curve(axes, "mask30")
+    assert x == pytest.approx([20 / 0.7, 40 / 0.7, 80 / 0.7, 160 / 0.7])
+    assert y == pytest.approx(of_model("pythia-160m-deduped", 0.3, [20, 40, 80, 160], 1))
+    gaps = [line for line in axes.get_lines() if line.get_linestyle() == ":" and line.get_color() == colour(0.3)]
+    # Made-up scores are linear in log l0, so the interpolation is exact; the last one lies beyond all unmasked SAEs.
+    assert [gap.get_xdata()[0] for gap in gaps] == pytest.approx(x[:3])
+    expected = [100 * number("pythia-160m-deduped", 0, l0, 0, 1) for l0 in x[:3]]
+    assert [gap.get_ydata()[1] for gap in gaps] == pytest.approx(expected)
+
+
+def test_with_several_seeds_the_figure_has_the_tables_numbers(run):
+    """Where each seed's masked SAE lies within its own unmasked ones: of each at its own l0, then the mean."""
+    config = PAPER | SEEDS
+    run(config)
+    path = Path("results/paper/scores.csv")
+    bent = {
+        "quality.l0": lambda row: row.value * (0.7 if (row.p, row.seed) == (0, 0) else 1),
+        "core.explained_variance_legacy": lambda row: row.value + 1e-6 * row.l0**2 * (row.seed + 1),
+    }
+    rows = read_rows(path)
+    write_rows(path, [replace(row, value=bent.get(row.metric, attrgetter("value"))(row)) for row in rows])
+    axes = drawing.figure({"scores": path}, figure_settings(config, "metrics_achieved", config["trainers"][0])).axes[1]
+    gaps = [line for line in axes.get_lines() if line.get_linestyle() == ":" and line.get_color() == colour(0.3)]
+    made = tables.make_tables(table_settings(config), Scores(read_rows(path)), read_published(ROOT / "reference"))
+    (line,) = (
+        line
+        for line in made["table1"][0].block(tables.EQUAL_L0)
+        if line.metric == "explained_variance" and not line.signed
+    )
+    shown = [cell.mean for cell in line.cells if cell.values]
+    assert len(shown) == 2  # at nominal 80, one seed's l0 is beyond its unmasked SAEs', though not beyond their mean
+    assert [gap.get_ydata()[1] for gap in gaps] == pytest.approx(shown, rel=1e-12)
+
+
+def test_achieved_l0_is_over_the_nominal_one(run):
+    x, y = curve(run()("achieved_l0")[1], "mask30")
+    assert (x, y) == ([20, 40, 80, 160], pytest.approx([1 / 0.7] * 4))
+
+
+def test_what_masked_tokens_leave_to_others_is_drawn_but_for_topk(run):
+    def dotted(trainer: str) -> list:
+        run(PAPER | {"run": trainer, "trainers": [trainer]})
+        config = PAPER | {"run": trainer, "trainers": [trainer]}
+        inputs = {"scores": f"results/{trainer}/scores.csv"}
+        axes = drawing.figure(inputs, figure_settings(config, "achieved_l0", trainer)).axes[0]
+        return sorted(line.get_ydata()[0] for line in axes.get_lines() if line.get_linestyle() == ":")
+
+    assert dotted("jumprelu") == pytest.approx([1, 1 / 0.8, 1 / 0.7, 1 / 0.5])
+    assert dotted("topk") == []
+
+
+def test_the_tradeoff_is_table_3(run):
+    (axes,) = run()("tradeoff")
+    points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.get_lines() if len(line.get_xdata()) == 1]
+    model = "pythia-160m-deduped"
+    expected = [(100 * number(model, p, 20, 0, 1), 100 - 100 * number(model, p, 20, 0, 0)) for p in (0, 0.2, 0.3, 0.5)]
+    assert points == [pytest.approx(point) for point in expected]
+    assert axes.texts[2].get_text() == "p = 0.3\nl0 28.6"
+
+
+def test_auc_by_k_has_both_tests(run):
+    axes = run()("auc_by_k")
+    ks, base = PAPER["ood"]["ks"], number("pythia-160m-deduped", 0.5, 20, 0, 9)
+    assert curve(axes[0], "mask50") == (ks, pytest.approx([base - 0.1 / k for k in ks]))
+    assert curve(axes[2], "mask50") == (ks, pytest.approx([base + 0.05 - 0.1 / k for k in ks]))
+
+
+def test_each_data_set_has_its_row(run):
+    axes = run()("ood_datasets")[0]
+    x, _ = curve(axes, "mask20")
+    base = number("pythia-160m-deduped", 0.2, 20, 0, 9)
+    assert x == pytest.approx([base + 0.01 * place for place in range(1, 9)])
+    assert axes.get_yticklabels()[0].get_text() == "hist fig ismale"
+
+
+def test_training_curves_are_the_rows_of_training_csv(run):
+    axes = run(DEMO)("training")
+    assert len(axes) == 8
+    loss = axes[0].get_lines()[0]
+    steps = np.arange(0, 1800, 50)
+    assert loss.get_xdata().tolist() == (512 * steps).tolist()
+    assert loss.get_ydata().tolist() == pytest.approx((1 / (steps + 1)).tolist())
+    assert len(axes[0].get_lines()) == 6
+
+
+def test_long_curves_are_averaged_in_blocks(tmp_path):
+    lines = "".join(f"{i},{i},8,0.5,{i}\n" for i in range(3000))
+    (tmp_path / "training.csv").write_text("tokens,loss,l0,explained_variance,dead_latents\n" + lines)
+    curves = read_curves(tmp_path / "training.csv")
+    assert curves["loss"].tolist() == [20 * block + 9.5 for block in range(150)]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_all_have_three_forms_and_the_same_bytes_in_another_process(run, tmp_path, name):
+    run(DEMO)
+    kinds = ("svg", "pdf", "png")
+    once = [tmp_path / "once" / f"{name}.{kind}" for kind in kinds]
+    figure(DEMO, name, once)
+    code = (
+        "import sys; sys.path[:0] = [sys.argv[1] + '/scripts', sys.argv[1] + '/tests']\n"
+        "import matplotlib; matplotlib.rcParams.update({'font.size': 20, 'lines.linewidth': 9})\n"  # a user's taste
+        "from reported import DEMO, figure\n"
+        "from pathlib import Path\n"
+        f"figure(DEMO, '{name}', [Path('again/{name}.' + kind) for kind in {kinds}])\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(ROOT)], cwd=tmp_path, check=True)
+    for path in once:
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+    assert b"/FontFile2" in once[1].read_bytes()  # embedded TrueType
+    assert b"CreationDate" not in once[1].read_bytes()
+    assert b"<dc:date>" not in once[0].read_bytes()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_demos_figures_say_so_and_the_papers_do_not(run, name):
+    run(DEMO)
+    labels = [text.get_text() for text in run_figure(DEMO, name).texts]
+    assert tables.DEMO in [label.replace("\n", " ") for label in labels]
+
+
+def test_the_papers_figures_have_no_such_label(run):
+    run()
+    for name in FIGURES:
+        assert not any("demo" in text.get_text() for text in run_figure(PAPER, name).texts)
+
+
+def run_figure(config: dict, name: str):
+    trainer = config["trainers"][0]
+    inputs = plan.figure_inputs(config, name, trainer, l0_sets(config, needed=True))
+    return drawing.figure(inputs, figure_settings(config, name, trainer))
+
+
+@pytest.mark.parametrize("name", ["metrics_nominal", "metrics_achieved", "tradeoff"])
+def test_a_missing_score_stops_with_its_path(run, tmp_path, name):
+    run()
+    path = Path("results/paper/scores.csv")
+    lost = ("mask30", 20, ABSORPTION)
+    write_rows(path, [row for row in read_rows(path) if (row.stream, row.l0, row.metric) != lost])
+    with pytest.raises(InputError, match=r"no absorption.*/mask30/.*/l0_20/seed_0/scores/absorption.json"):
+        figure(PAPER, name, [tmp_path / "x.svg"])
+    assert not (tmp_path / "x.svg").exists()
+
+
+def test_a_missing_difference_and_a_broken_curve_stop_too(run, tmp_path):
+    run(DEMO | SEEDS)
+    entries = [entry for entry in differences_of(DEMO | SEEDS) if entry["seed"] != 2]
+    Path("results/demo/ood_differences.json").write_text(json.dumps(entries))
+    with pytest.raises(InputError, match=r"ood_differences.json: .*mask30.*seed 2"):
+        figure(DEMO | SEEDS, "figure1", [tmp_path / "x.svg"])
+    broken = next(Path("results/demo").glob("*/mask30/*/l0_20/seed_0/training.csv"))
+    for text in ("", "step,tokens\n1,2\n", "tokens,loss,l0,explained_variance,dead_latents\n1,x,8,1,1\n"):
+        broken.write_text(text)
+        with pytest.raises(InputError, match=re.escape(str(broken))):
+            figure(DEMO | SEEDS, "training", [tmp_path / "x.svg"])
+    broken.unlink()
+    with pytest.raises(InputError, match=f"{re.escape(str(broken))}: missing"):
+        figure(DEMO | SEEDS, "training", [tmp_path / "x.svg"])
+
+
+def test_bars_and_curves_can_be_told_apart_without_colour(run, tmp_path):
+    axes = run()("figure1")[0]
+    assert [bar.get_hatch() or "" for bar in axes.patches] == ["", "////"]
+    markers = [marker for _, _, marker in SHADES.values()]
+    assert len(set(markers)) == len(markers)
+    greys = [Image.new("RGB", (1, 1), light).convert("L").getpixel((0, 0)) for light, _, _ in SHADES.values()]
+    assert abs(greys[0] - greys[2]) > 40  # without masking, and the paper's p
+    assert greys[1:] == sorted(greys[1:], reverse=True)  # darker with p
+
+
+@pytest.mark.parametrize("p", [0, 0.2, 0.3, 0.5])
+@pytest.mark.parametrize(("dark", "page"), [(False, "#ffffff"), (True, "#14171b")])
+def test_lines_stand_out_from_the_page(p, dark, page):
+    """WCAG's contrast for graphics, 3:1."""
+
+    def luminance(shade: str) -> float:
+        parts = [int(shade[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+    low, high = sorted((luminance(colour(p, dark)), luminance(page)))
+    assert (high + 0.05) / (low + 0.05) >= 3
+
+
+def test_several_trainers_have_figures_of_their_own():
+    both = PAPER | {"trainers": ["matryoshka_batch_topk", "topk"]}
+    assert len(plan.figures(both)) == 2 * len(plan.FIGURES)
+    assert plan.figures(both)["figure1_topk"] == ("figure1", "topk")
+    assert list(plan.figures(PAPER)) == list(plan.FIGURES)
+
+
+def test_without_a_table_of_several_p_there_is_no_tradeoff():
+    assert "tradeoff" not in plan.figures(PAPER | {"tables": PAPER["tables"][:2]})
+
+
+def test_without_tables_there_is_none():
+    assert plan.figures(PAPER | {"tables": []}) == {}
+
+
+def test_every_figure_has_a_caption():
+    for name in FIGURES:
+        assert len((ROOT / "report" / f"{name}.rst").read_text()) > 100

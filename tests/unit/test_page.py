@@ -1,0 +1,281 @@
+"""report.html: whole in one file, with the numbers of scores.csv, warnings where they are due, shown by a browser."""
+
+import html.parser
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from maskedsae.errors import InputError
+from maskedsae.grid import l0_sets
+from maskedsae.report import facts, plan, tables
+from maskedsae.report.page import write_page
+from maskedsae.report.scores import read_rows
+from reported import DEMO, page_of, write_run
+
+CLOCKS = ["1.json", "2.json"]
+STEPS = [{"words": "SAEs", "gpus": 1, "files": ["train_1.tsv", "train_2.tsv"], "provenance": CLOCKS}]
+STEPS += [{"words": "probes", "gpus": 0, "files": ["ood.tsv"], "provenance": []}]
+BENCHMARK = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+class Page(html.parser.HTMLParser):
+    """Its text, ids and links; `open` is empty at the end if every element was closed in its turn."""
+
+    def __init__(self, source: str):
+        super().__init__()
+        self.source, self.open, self.tags, self.ids, self.links, self.words = source, [], [], [], [], []
+        self.feed(source)
+        self.close()
+        self.text = re.sub(r"\s+", " ", "".join(self.words))
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.ids += [value for name, value in attributes if name == "id"]
+        self.links += [value for name, value in attributes if name in ("href", "src", "xlink:href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data):
+        if not {"style", "title"} & set(self.open):
+            self.words.append(data)
+
+
+def make_page(folder: Path, config: dict = DEMO, lost: str = "", **changes) -> Path:
+    write_run(folder, config, **changes)
+    # The second training was resumed: its benchmark file has the last 1000 seconds of 1800.
+    for seconds, file in ((3600, "train_1.tsv"), (1000, "train_2.tsv"), (90, "ood.tsv")):
+        Path(folder, file).write_text(f"{BENCHMARK}{seconds}.0\t-\t2048.0\t0\t0\t0\t0\t0\t50\t{seconds / 2}\n")
+    for seconds, file in zip((3600, 1800), CLOCKS, strict=True):
+        Path(folder, file).write_text(json.dumps({"wall_seconds": seconds}))
+    Path(folder, lost).unlink() if lost else None
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        to = Path("results", config["run"], "report.html")
+        write_page(*page_of(config, STEPS), to)
+    finally:
+        os.chdir(here)
+    return folder / to
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    return make_page(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def page(file) -> Page:
+    return Page(file.read_text())
+
+
+def test_it_is_well_formed(page):
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert page.source.startswith('<!doctype html>\n<html lang="en">')
+
+
+def test_nothing_outside_is_needed_to_show_it(page, file):
+    for link in page.links:
+        beside = not re.match(r"[a-z]+:|//", link)
+        assert beside or link == "https://arxiv.org/abs/2604.06495", link
+    assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert not re.search(r"url\((?!#)", page.source)
+    assert "@import" not in page.source
+    assert file.stat().st_size < 3e6
+
+
+def test_its_own_links_lead_somewhere(page, file):
+    made_elsewhere = ("benchmarks/", ".pdf", ".png", "/scores/")  # other rules' files
+    for link in page.links:
+        if link.startswith("#"):
+            assert link[1:] in page.ids, link
+        elif not link.startswith("https:") and not link.endswith(made_elsewhere[:3]) and "/scores/" not in link:
+            assert (file.parent / link).exists(), link
+
+
+def test_links_to_scores_are_those_files_that_the_grid_has(page):
+    wanted = {str(Path(path).relative_to("results/demo")) for cells in l0_sets(DEMO, True) for path in cells.scores()}
+    assert {link for link in page.links if "/scores/" in link} == wanted
+
+
+def test_every_number_of_the_tables_is_in_scores_csv(page, file):
+    """Each cell of the page's tables again, from the csv that another test compares with the JSON files."""
+    values = {f"{value:.3f}" for row in read_rows(file.parent / "scores.csv") for value in (100 * row.value,)}
+    values |= {f"{100 - 100 * row.value:.3f}" for row in read_rows(file.parent / "scores.csv")}
+    section = page.source.split('<section id="tables">')[1].split("<svg")[0]
+    shown = [row for row in re.findall(r"<tr.*?</tr>", section) if not re.search("l0|gain|paper", row)]
+    numbers = [number for row in shown for number in re.findall(r'<td class="number[^>]*>(\d+\.\d{3})</td>', row)]
+    assert len(numbers) == 2 * 20 + 20
+    assert set(numbers) <= values
+
+
+def test_l0_on_clean_text_is_warned_of_above_five_percent_and_no_sooner(page):
+    rows = re.findall(r'<td>(\d+)</td><td>([\d.]+)</td><td( class="off")?>([^<]*)', page.source)
+    assert len(rows) == 10
+    for nominal, achieved, warned, off in rows:
+        assert bool(warned) == (abs(float(achieved) / int(nominal) - 1) > 0.05), off
+    assert sum(bool(warned) for _, _, warned, _ in rows) == 6
+    assert "more than 5% off the nominal one for 6 of 10 SAEs: pythia-demo mask20 l0 8 (10.0)" in page.text
+
+
+@pytest.mark.parametrize(("l0", "warned"), [(8.4, False), (8.41, True), (7.6, False), (7.59, True)])
+def test_the_threshold_itself(l0, warned):
+    sae = facts.Sae(plan.Cell("m", "s", "t", 8, 0), Path(), {"l0": l0, "nominal_l0": 8}, {})
+    assert sae.off_by_much == warned
+
+
+def test_more_than_half_of_the_latents_dead_is_warned_of(page, tmp_path):
+    assert "More than half of the latents are dead" not in page.text
+    dead = Page(make_page(tmp_path, dead=51).read_text())
+    assert "More than half of the latents are dead in pythia-demo clean l0 8 (51%)" in dead.text
+
+
+def test_a_demo_says_so_at_the_top_and_on_every_figure(page):
+    assert tables.DEMO in page.text.split("Contents")[0][:600]
+    svgs = re.findall(r"<svg.*?</svg>", page.source, re.DOTALL)
+    assert len(svgs) == len(plan.FIGURES)
+    said = [" ".join(re.findall("<!-- (.*?) -->", svg)) for svg in svgs]  # of each line
+    assert all(tables.DEMO in words for words in said)
+
+
+def test_claims_have_verdicts(page, file):
+    verdicts = json.loads((file.parent / "verdicts.json").read_text())
+    assert f"{len(verdicts)} not tested" in page.text
+    for verdict in verdicts:
+        assert re.sub(r"\s+", " ", verdict["text"]) in page.text
+
+
+def test_what_was_run_is_told(page):
+    assert "SAEs21 h 30 min38 min 20 s1.502.0 GB" in page.text  # two jobs of 1.5 hours in all, on a GPU
+    assert "all31 h 31 min39 min 05 s1.502.0 GB" in page.text
+    assert "No record" not in page.text
+    assert "run: demo" in page.text and "dict_size: 384" in page.text
+    assert "cpu (x86_64)" in page.text and "2.13.0" in page.text
+    assert "Versions: SAEBench revisiondef devicecpu (x86_64) python3.11 sae-bench0.4.1" in page.text
+
+
+def test_a_benchmark_file_that_is_gone_is_missed_on_the_page(tmp_path):
+    of_training = Page(make_page(tmp_path / "1", lost="train_2.tsv").read_text()).text
+    assert "SAEs2 (no record of 1)1 h 30 min30 min 00 s1.502.0 GB" in of_training
+    assert "all3 (no record of 1)1 h 31 min30 min 45 s1.502.0 GB" in of_training
+    of_probes = Page(make_page(tmp_path / "2", lost="ood.tsv").read_text()).text
+    assert "probes1 (no record of 1)————" in of_probes and "No record: the benchmark file is gone" in of_probes
+
+
+@pytest.mark.parametrize("stream", ["clean", "mask30"])
+def test_a_run_without_masks_has_its_page_and_one_without_unmasked_streams_too(tmp_path, stream):
+    config = DEMO | {"streams": [entry for entry in DEMO["streams"] if entry["name"] == stream]}
+    config["tables"] = [table | {"streams": [stream]} for table in DEMO["tables"][:2]]
+    words = {"clean": "trained without masks. ", "mask30": "trained with a share p of the tokens replaced by “"}
+    assert words[stream] in Page(make_page(tmp_path, config).read_text()).text
+
+
+def test_figures_and_tables_can_be_read_without_seeing_them(page):
+    for tag, attributes in page.tags:
+        if tag == "svg":
+            assert attributes["role"] == "img" and attributes["aria-label"]
+            assert attributes["aria-describedby"] in page.ids
+    assert page.source.count("<caption>") == page.source.count("<table")
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1 and set(levels) == {1, 2}
+
+
+def test_figures_follow_the_pages_colours(page):
+    for svg in re.findall(r"<svg.*?</svg>", page.source, re.DOTALL):
+        assert not set(re.findall(r"#[0-9a-fA-F]{6}\b", svg)), "a colour of its own"
+    for variable in set(re.findall(r"var\(--([\w-]+)\)", page.source)):
+        assert f"--{variable}:" in page.source
+
+
+def test_the_same_files_give_the_same_page(file, tmp_path):
+    assert make_page(tmp_path).read_bytes() == file.read_bytes()
+
+
+@pytest.mark.parametrize("lost", ["quality", "provenance", "models", "tokens", "figures", "verdicts", "differences"])
+def test_what_is_missing_stops_with_its_path(tmp_path, lost):
+    make_page(tmp_path)
+    here = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        inputs, settings = page_of(DEMO, STEPS)
+        path = inputs[lost] if isinstance(inputs[lost], str) else inputs[lost][-1]
+        Path(path).unlink()
+        with pytest.raises(InputError, match=f"{re.escape(path)}: missing"):
+            write_page(inputs, settings, "report.html")
+        assert not Path("report.html").exists()
+    finally:
+        os.chdir(here)
+
+
+@pytest.mark.parametrize("text", ["", "s\th:m:s\n", BENCHMARK, f"{BENCHMARK}x\t-\t1\t1\t1\t1\t1\t1\t1\t1\n"])
+def test_a_broken_benchmark_file_stops_with_its_path(tmp_path, text):
+    (tmp_path / "b.tsv").write_text(text)
+    with pytest.raises(InputError, match=r"b\.tsv: not a benchmark file"):
+        facts.read_step("SAEs", 0, [str(tmp_path / "b.tsv")], [])
+
+
+# In a real browser.
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_a_browser = pytest.mark.skipif(BROWSER is None, reason="no browser: install the package chromium")
+QUIET = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--virtual-time-budget=5000"),
+]
+
+
+def browse(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [BROWSER, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+
+
+@needs_a_browser
+def test_a_browser_shows_it_without_errors_and_without_the_network(file, tmp_path):
+    log = tmp_path / "net.json"
+    page = f"file://{file}"
+    done = browse(tmp_path, "--enable-logging=stderr", f"--log-net-log={log}", "--dump-dom", page)
+    assert done.stdout.count("<svg") == len(plan.FIGURES)
+    assert "CONSOLE" not in done.stderr
+    asked = set(re.findall(r'"url":"(https?:[^"]*)"', log.read_text()))
+    own = (".google.com/", ".googleapis.com/")  # where Chromium itself asks for the time and for updates
+    assert not [url for url in asked if not any(place in url for place in own)]
+
+
+@needs_a_browser
+@pytest.mark.parametrize("width", [500, 1200])
+def test_it_fits_a_phone_and_a_desk(file, tmp_path, width):
+    """Wide tables scroll in their own frames; the page itself does not scroll sideways."""
+    probe = tmp_path / "probe.html"
+    script = "<script>document.body.dataset.wide = document.documentElement.scrollWidth</script></body>"
+    probe.write_text(file.read_text().replace("</body>", script))
+    dom = browse(tmp_path, f"--window-size={width},800", "--dump-dom", f"file://{probe}").stdout
+    assert int(re.search(r'data-wide="(\d+)"', dom)[1]) <= width
+
+
+@needs_a_browser
+def test_it_can_be_seen_in_light_and_dark(file, tmp_path):
+    from PIL import Image
+
+    paper = {}
+    for theme, arguments in {"light": [], "dark": ["--blink-settings=preferredColorScheme=0"]}.items():
+        to = tmp_path / f"{theme}.png"
+        browse(tmp_path, "--window-size=1200,1600", f"--screenshot={to}", *arguments, f"file://{file}")
+        image = Image.open(to).convert("L")
+        paper[theme] = image.getpixel((5, 5))
+        assert min(image.getextrema()) < 60 and max(image.getextrema()) > 200  # something stands on it
+    assert paper["light"] == 255 and paper["dark"] < 40

@@ -1,0 +1,81 @@
+"""What SAEBench computes while an SAE's encodings are remembered: the same, to the last bit, and less often."""
+
+import pytest
+import torch
+from sae_bench.evals.scr_and_tpp import main as scr_and_tpp
+from sae_bench.evals.sparse_probing.probe_training import Probe
+
+from maskedsae.saebench.remembered import Remembered, remembering
+from maskedsae.saebench.shared import stand_in
+
+FACTS = {"name": "small", "width": 16, "layer": 0}
+
+
+@pytest.fixture
+def sae():
+    with torch.no_grad():
+        yield stand_in(FACTS, "float32", "cpu")
+
+
+def bits(tensor: torch.Tensor) -> bytes:
+    return tensor.detach().contiguous().numpy().tobytes()
+
+
+@pytest.mark.parametrize("perform_scr", [False, True])
+def test_saebenchs_ablations_are_the_same_and_encode_each_batch_once(sae, perform_scr):
+    classes = ["male / female", "professor / nurse", "male_professor / female_nurse"]
+    others = ["female_data_only", "nurse_data_only", "female_nurse_data_only"] if perform_scr else []
+    generator = torch.Generator().manual_seed(0)
+    acts = {name: torch.randn(10, 6, 16, generator=generator) for name in classes + others}
+    effects = {name: torch.randn(64, generator=generator) for name in classes}
+    probes = {name: Probe(16, torch.float32) for name in classes}
+
+    def ablated() -> tuple:
+        means = []
+        with pytest.MonkeyPatch.context() as patch:
+            test = scr_and_tpp.get_probe_test_accuracy
+            patch.setattr(
+                scr_and_tpp,
+                "get_probe_test_accuracy",
+                lambda probes, names, acts, *rest: (
+                    means.append({name: bits(value) for name, value in acts.items()}),
+                    test(probes, names, acts, *rest),
+                )[1],
+            )
+            torch.manual_seed(0)
+            found = scr_and_tpp.perform_feature_ablations(
+                probes, sae, 4, acts, effects, [2, 5, 10], classes, 5, perform_scr
+            )
+        return found, means
+
+    plain = ablated()
+    with remembering(sae) as remembered:
+        again = ablated()
+    assert again == plain
+    batches = 3 * len(acts)  # of 10 texts, 4 at a time
+    assert remembered.computed == {"encode": batches, "decode": batches * (1 + len(classes) * 3)}
+    assert "encode" not in vars(sae)
+
+
+def test_a_tensor_that_was_changed_is_encoded_anew(sae):
+    remembered, plain = Remembered(sae), stand_in(FACTS, "float32", "cpu")
+    x = torch.randn(3, 4, 16)
+    features = remembered.encode(x)
+    x_hat = remembered.decode(features)
+    assert bits(x_hat) == bits(plain.decode(plain.encode(x)))
+    features[..., :32] = 0  # as SAEBench ablates
+    assert bits(remembered.decode(features)) == bits(plain.decode(features))
+    assert bits(remembered.encode(x)) == bits(plain.encode(x))
+    assert remembered.computed["encode"] == 1
+    x += 1
+    assert bits(remembered.encode(x)) == bits(plain.encode(x))
+    assert remembered.computed["encode"] == 2
+    assert bits(remembered.decode(remembered.encode(x))) == bits(plain.decode(plain.encode(x)))
+
+
+def test_another_tensor_at_the_same_address_is_another(sae):
+    remembered, plain = Remembered(sae), stand_in(FACTS, "float32", "cpu")
+    for seed in range(20):
+        x = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(seed))
+        assert bits(remembered.encode(x)) == bits(plain.encode(x))
+        del x

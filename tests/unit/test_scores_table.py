@@ -1,0 +1,233 @@
+"""scores.csv: every number of the score files, under its own name, and nothing that cannot be a score."""
+
+import json
+from math import inf, nan
+from pathlib import Path
+
+import pytest
+import yaml
+from sae_bench.evals.core.eval_output import ReconstructionQualityMetrics
+from sae_bench.evals.scr_and_tpp.eval_output import ScrMetrics, TppMetrics
+from sae_bench.evals.sparse_probing.eval_output import SparseProbingSaeMetrics
+
+from maskedsae.errors import InputError
+from maskedsae.grid import l0_sets, oracles, score_files
+from maskedsae.report.metrics import paper_metrics
+from maskedsae.report.scores import COLUMNS, Scores, collect, read_rows, write_rows
+from scored import DATASETS, N_VALUES, OOD_DATASETS, probes, write_cell
+
+PAPER = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
+CELL = "results/tiny/neox/mask30/topk/l0_8/seed_3"
+
+
+@pytest.fixture
+def cell(tmp_path) -> Path:
+    return tmp_path / CELL
+
+
+def values(rows) -> dict[str, float]:
+    return {row.metric: row.value for row in rows}
+
+
+def test_saebenchs_own_explained_variance_may_be_more_than_everything(cell):
+    """Its formula subtracts the square of the mean square: seen at 1.07 on real models."""
+    assert values(collect(write_cell(cell, saebench=1.07), {"mask30": 0.3}))["core.explained_variance"] == 1.07
+
+
+def test_a_row_says_what_it_is_of_and_where_it_stands(cell):
+    rows = collect(write_cell(cell, absorption=0.125), {"mask30": 0.3})
+    (row,) = [row for row in rows if row.metric == "absorption.mean_full_absorption_score"]
+    assert (row.run, row.model, row.stream, row.p, row.trainer) == ("tiny", "neox", "mask30", 0.3, "topk")
+    assert (row.l0, row.seed, row.value) == (8, 3, 0.125)
+    assert row.source == str(cell / "scores" / "absorption.json")
+
+
+def test_every_number_of_every_file_has_its_row(cell):
+    """Counted on the files themselves, by another walk."""
+    found = collect(write_cell(cell), {"mask30": 0.3})
+    count = {path.stem: 0 for path in [*(cell / "scores").iterdir(), cell / "sae" / "quality.json"]}
+    for row in found:
+        count[Path(row.source).stem] += 1
+    for stem in ("absorption", "core", "sparse_probing", "tpp", "scr"):
+        content = json.loads((cell / "scores" / f"{stem}.json").read_text())
+        counted = list(content["eval_result_metrics"].values())
+        counted += content["eval_result_details"] if stem != "core" else []  # core's are of each latent
+        numbers = [value for part in counted for value in part.values() if isinstance(value, int | float)]
+        assert count[stem] == len(numbers) > 0, stem
+    assert count["quality"] == 5
+    assert count["variance"] == 4
+    # Of each test: the mean, its error and interval, and an AUC a k; then of each data set, with C, weights and such.
+    assert count["ood"] == 2 * (4 + 2) + len(OOD_DATASETS) * (2 * (4 + 2) + 3)
+
+
+def test_names_and_values_of_means_data_sets_letters_and_curves(cell):
+    numbers = {"saebench": 0.91, "legacy": 0.72, "centred": 0.73, "tpp": 0.12, "scr": -1.5, "auc": 0.61, "l0": 11.5}
+    found = values(collect(write_cell(cell, **numbers), {"mask30": 0.3}))
+    expected = {
+        "core.explained_variance": 0.91,
+        "core.explained_variance_legacy": 0.72,
+        "variance.centred": 0.73,
+        "tpp.tpp_threshold_20_total_metric": 0.12,
+        f"tpp.{DATASETS[1]}.tpp_threshold_5_total_metric": 0.01,
+        "scr.scr_metric_threshold_20": -1.5,
+        "absorption.b.num_full_absorption": 3,
+        "sparse_probing.llm_test_accuracy": 0.9,
+        f"sparse_probing.{DATASETS[0]}.sae_top_2_test_accuracy": 0.7,
+        "ood.auc": 0.61,
+        "ood.auc_standard_error": 0.02,
+        "ood.auc_low": 0.60,
+        "ood.in_distribution_auc": 0.75,
+        "ood.auc_top_1": 0.61,
+        f"ood.{OOD_DATASETS[0]}.auc_high": 0.62,
+        "quality.l0": 11.5,
+        "quality.dead_latents": 3,
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert {name for name in found if "threshold" in name and "_500_" in name} == set()  # N that nobody asked for
+
+
+def test_the_oracle_has_no_cell(tmp_path):
+    path = tmp_path / "results/tiny/neox/oracle.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(probes(0.8, ks=(96,))))
+    rows = collect([str(path)], {})
+    assert {(row.stream, row.p, row.trainer, row.l0, row.seed) for row in rows} == {("oracle", *[None] * 4)}
+    assert values(rows)["oracle.auc"] == 0.8
+    assert Scores(rows).oracle("neox") == 0.8
+
+
+def test_what_is_written_is_read_back_number_for_number(cell, tmp_path):
+    rows = collect(write_cell(cell, absorption=0.1 + 0.2, auc=1 / 3), {"mask30": 0.3})
+    write_rows(tmp_path / "scores.csv", rows)
+    assert read_rows(tmp_path / "scores.csv") == rows
+    head = (tmp_path / "scores.csv").read_text().splitlines()[0]
+    assert head == "run,model,stream,p,trainer,l0,seed,metric,value,source" == ",".join(COLUMNS)
+
+
+def test_every_metric_of_the_tables_is_one_that_saebench_has():
+    """By its own output classes, for every choice that the configuration allows."""
+    schema = yaml.safe_load((Path(__file__).parents[2] / "schemas" / "config.schema.yaml").read_text())
+    allowed = {key: choice["enum"] for key, choice in schema["properties"]["report"]["properties"].items()}
+    form = {"core": ReconstructionQualityMetrics, "sparse_probing": SparseProbingSaeMetrics}
+    form |= {"tpp": TppMetrics, "scr": ScrMetrics}
+    for kind, n, k in [
+        (kind, n, k) for kind in allowed["explained_variance"] for n in allowed["n"] for k in allowed["k"]
+    ]:
+        for metric in paper_metrics({"explained_variance": kind, "n": n, "k": k}):
+            stem, key = metric.key.split(".")
+            assert stem not in form or key in form[stem].__pydantic_fields__, metric
+
+
+def test_the_cells_are_those_of_the_configuration_and_not_those_that_exist():
+    files = score_files(l0_sets(PAPER, needed=True), oracles(PAPER))
+    cells = {Path(file).parents[1] for file in files if "oracle" not in file}
+    assert len(cells) == 18
+    assert len([file for file in files if file.endswith("quality.json")]) == 18
+    assert files[-2:] == oracles(PAPER)
+
+
+# What stops the table.
+
+
+def broken(cell: Path, file: str, change) -> str:
+    """The error's one line, which begins with the file's path."""
+    paths = write_cell(cell)
+    content = json.loads((cell / file).read_text())
+    change(content)
+    (cell / file).write_text(json.dumps(content))
+    with pytest.raises(InputError) as error:
+        collect(paths, {"mask30": 0.3})
+    line = str(error.value)
+    assert line.startswith(f"{cell / file}: ")
+    assert "\n" not in line
+    return line
+
+
+def put(path: str, value):
+    *folders, last = path.split("/")
+
+    def change(content: dict) -> None:
+        for key in folders:
+            content = content[key]
+        content[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize("value", [nan, inf, -inf])
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        ("scores/absorption.json", "eval_result_metrics/mean/mean_full_absorption_score"),
+        ("scores/core.json", "eval_result_metrics/reconstruction_quality/explained_variance"),
+        ("scores/scr.json", "eval_result_metrics/scr_metrics/scr_metric_threshold_20"),
+        ("scores/variance.json", "centred"),
+        ("sae/quality.json", "l0"),
+    ],
+)
+def test_what_is_not_finite_stops_with_its_path(cell, file, key, value):
+    assert f"is {value}, not a finite number" in broken(cell, file, put(key, value))
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("scores/absorption.json", "eval_result_metrics/mean/mean_full_absorption_score", 1.01),
+        ("scores/absorption.json", "eval_result_metrics/mean/mean_full_absorption_score", -0.01),
+        ("scores/core.json", "eval_result_metrics/reconstruction_quality/explained_variance_legacy", 1.01),
+        ("scores/sparse_probing.json", "eval_result_metrics/sae/sae_top_1_test_accuracy", 75.0),
+        ("scores/tpp.json", "eval_result_metrics/tpp_metrics/tpp_threshold_20_total_metric", -1.01),
+        ("scores/variance.json", "centred", 1.01),
+        ("scores/ood.json", "mean/ood/mean", 1.5),
+        ("sae/quality.json", "l0", -1),
+    ],
+)
+def test_what_cannot_be_stops_with_its_path(cell, file, key, value):
+    assert f"is {value}, and can only lie between" in broken(cell, file, put(key, value))
+
+
+def test_saebenchs_minus_one_for_nan_is_no_explained_variance(cell):
+    line = broken(cell, "scores/core.json", put("eval_result_metrics/reconstruction_quality/explained_variance", -1))
+    assert "which is how SAEBench writes NaN" in line
+
+
+@pytest.mark.parametrize("n", N_VALUES)
+def test_a_threshold_that_was_asked_for_and_is_not_there_stops(cell, n):
+    line = broken(cell, "scores/scr.json", put(f"eval_result_metrics/scr_metrics/scr_metric_threshold_{n}", None))
+    assert f"scr_metric_threshold_{n} is null" in line
+
+
+def test_a_pair_that_scr_left_out_has_no_row(cell):
+    """Where two accuracies tie and the configuration lets it; the rule that scores has said so."""
+    paths = write_cell(cell)
+    content = json.loads((cell / "scores/scr.json").read_text())
+    content["eval_result_details"][1]["scr_metric_threshold_20"] = None
+    (cell / "scores/scr.json").write_text(json.dumps(content))
+    found = values(collect(paths, {"mask30": 0.3}))
+    assert f"scr.{DATASETS[0]}.scr_metric_threshold_20" in found
+    assert f"scr.{DATASETS[1]}.scr_metric_threshold_20" not in found
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"eval_config": {}}', "[]", '"text"'])
+@pytest.mark.parametrize("file", ["scores/tpp.json", "scores/ood.json", "sae/quality.json"])
+def test_a_broken_file_stops_with_its_path(cell, file, text):
+    paths = write_cell(cell)
+    (cell / file).write_text(text)
+    with pytest.raises(InputError) as error:
+        collect(paths, {"mask30": 0.3})
+    assert str(error.value).startswith(f"{cell / file}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_stops_with_its_path(cell):
+    paths = write_cell(cell)
+    (cell / "scores/scr.json").unlink()
+    with pytest.raises(InputError, match=r"scr\.json: missing: ask Snakemake for it"):
+        collect(paths, {"mask30": 0.3})
+
+
+def test_a_number_that_is_not_there_is_named_with_its_file(cell):
+    scores = Scores(collect(write_cell(cell), {"mask30": 0.3}))
+    assert scores.value("neox", "mask30", "topk", 8, 3, "quality.l0") == 8.0
+    with pytest.raises(InputError, match=r"tpp_threshold_500_total_metric of neox/mask30/topk/l0_8/seed_3/scores/tpp"):
+        scores.value("neox", "mask30", "topk", 8, 3, "tpp.tpp_threshold_500_total_metric")

@@ -1,0 +1,136 @@
+"""What the paper's jobs ask a cluster for, read off Snakemake's dry runs under the Slurm profile."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from checkout import ROOT, TINY, Checkout, copy_data, copy_workflow
+from maskedsae import resources
+from maskedsae.grid import L0Set, l0_sets
+
+PROFILE = ["--profile", "slurm"]
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Checkout:
+    """The paper's."""
+    copy_workflow(tmp_path)
+    checkout = Checkout(tmp_path, None)
+    checkout.profile = PROFILE
+    return checkout
+
+
+def test_what_each_of_the_papers_jobs_asks_for(checkout):
+    kinds = Counter()
+    for rule, needs in checkout.asked("scores"):
+        stream = re.match(r"train_([a-z0-9-]+)_(\w+)_matryoshka_batch_topk_l0_([\d-]+)_seed_0", rule)
+        kind = "train " + " ".join(stream.groups()) if stream else rule
+        kinds[kind, needs.get("gpu", "0"), needs.get("threads"), needs.get("runtime"), needs.get("mem_mb")] += 1
+    del kinds[("scores", "0", "1", None, None)]
+    pythia, gemma, four = "train pythia-160m-deduped", "train gemma-2-2b", "20-40-80-160"
+    assert kinds == {
+        ("model", "0", "1", "120", "4000"): 2,
+        ("tokens", "0", "2", "240", "4000"): 2,
+        (f"{pythia} clean {four}", "1", "4", "543", "10380"): 1,
+        (f"{pythia} mask30 {four}", "1", "4", "543", "10380"): 1,
+        (f"{pythia} mask20 20", "1", "4", "299", "7681"): 1,
+        (f"{pythia} mask50 20", "1", "4", "299", "7681"): 1,
+        (f"{gemma} clean {four}", "1", "4", "593", "21600"): 1,
+        (f"{gemma} mask30 {four}", "1", "4", "593", "21600"): 1,
+        ("saebench_data", "0", "1", "240", "8000"): 1,
+        ("saebench_model", "1", "4", "59", "33421"): 1,  # of Pythia
+        ("saebench_model", "1", "4", "72", "68408"): 1,  # of Gemma
+        ("saebench", "1", "4", "36", "33421"): 10,
+        ("saebench", "1", "4", "45", "68408"): 8,
+        ("ood_activations", "1", "4", "30", "16000"): 2,
+        ("oracle", "0", "4", "60", "8000"): 2,
+        ("ood", "0", "4", "30", "8000"): 18,
+    }
+
+
+def test_the_plan_counts_jobs_gpu_hours_and_disk(checkout):
+    output = checkout.snakemake("--dry-run", "saes", "plan")
+    assert checkout.status == 0, output
+    table = {row[3]: row[:3] for row in re.findall(r"^ +(\d+) +(\S+) +(\S+)  (.*)$", output, re.MULTILINE)}
+    assert table == {
+        "model": ("2", "-", "-"),
+        "tokens": ("2", "-", "-"),
+        # (2 x (1.81 + 4 x 0.68) + 2 x (1.81 + 0.68)) hours of Pythia and 2 x (2.22 + 4 x 0.68) of Gemma
+        "train": ("6", "23.9", "47.8"),
+        "in all; on disk about 6.8 GB": ("10", "23.9", "47.8"),
+    }
+
+
+def test_the_plan_alone_makes_nothing(checkout):
+    checkout.profile = ["--profile", "profiles/local"]
+    output = checkout.snakemake("plan")
+    assert checkout.status == 0, output
+    assert "nothing is to be done for the targets beside plan" in output
+    assert not (checkout.folder / "results").exists()
+
+
+def test_without_a_gpu_none_is_asked_for(tmp_path, model_folders):
+    copy_workflow(tmp_path)
+    copy_data(tmp_path, model_folders)
+    checkout = Checkout(tmp_path, TINY)
+    checkout.profile = PROFILE
+    assert {needs.get("gpu", "0") for _, needs in checkout.asked("grid")} == {"0"}
+
+
+def paper(**changes) -> dict:
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    for key, value in changes.items():
+        config[key] |= value
+    return config
+
+
+def pythia(config: dict, l0s: int = 4) -> L0Set:
+    return next(cells for cells in l0_sets(config, needed=True) if len(cells.l0s) == l0s)
+
+
+def test_time_grows_with_attempts_up_to_the_partitions_limit():
+    config = paper(compute={"job_hours": 24})
+    minutes = resources.minutes(config, resources.training_hours(config, pythia(config)))
+    assert [minutes(None, attempt) for attempt in (1, 2, 3, 4)] == [543, 1085, 1440, 1440]
+
+
+def test_memory_grows_with_attempts_up_to_a_nodes():
+    memory = resources.saebench_memory(paper(compute={"job_gigabytes": 128}), "gemma-2-2b")
+    assert [memory.at(attempt) for attempt in (1, 2, 3)] == [68408, 128000, 128000]
+
+
+def test_time_scales_with_the_configuration():
+    config = paper()
+    hours = resources.training_hours(config, pythia(config))
+    assert hours == pytest.approx(1.81 + 4 * 0.678, rel=0.01)
+    assert resources.training_hours(paper(training={"tokens": 250_000_000}), pythia(config)) == pytest.approx(hours / 2)
+    assert resources.training_hours(config, pythia(config, 1)) == pytest.approx(1.81 + 0.678, rel=0.01)
+    faster = paper(compute={"tflops": {"float32": 20, "bfloat16": 250}, "step_ms": 5})
+    assert resources.training_hours(faster, pythia(config)) == pytest.approx(hours / 2)
+
+
+def test_a_model_of_unknown_cost_asks_for_all_the_time_there_is():
+    config = paper()
+    config["models"][0]["gflop"] = None
+    assert resources.training_hours(config, pythia(config)) is None
+    assert resources.minutes(config, None)(None, 1) == 24 * 60
+    assert resources.disk_gigabytes(config, [pythia(config)], []) is None
+
+
+@pytest.mark.parametrize(("model", "width"), [(0, 768), (1, 2304)])
+def test_the_width_that_disk_is_reckoned_with_is_nearly_the_models(model, width):
+    assert resources.width(paper()["models"][model]) == pytest.approx(width, rel=0.1)
+
+
+def test_the_profiles_name_is_found_as_typed():
+    """`--profile slurm` looks in the root and not in profiles/; and profiles/default would be loaded unasked."""
+    assert (ROOT / "slurm").readlink() == Path("profiles/slurm")
+    assert not (ROOT / "profiles/default").exists()
+    shared = ("rerun-triggers", "max-checksum-file-size", "rerun-incomplete", "show-failed-logs")
+    slurm, local = (yaml.safe_load((ROOT / f"profiles/{name}/profile.yaml").read_text()) for name in ("slurm", "local"))
+    assert {key: slurm[key] for key in shared} == {key: local[key] for key in shared}
+    assert "slurm-requeue" not in slurm
+    assert "slurm-array-jobs" not in slurm
