@@ -1,7 +1,7 @@
 """Scoring several SAEs of one model: our jobs beside SAEBench's own run_all_evals_dictionary_learning_saes.
 
-    make demo
-    PYTHONPATH=scripts HF_HUB_OFFLINE=1 python benchmarks/saebench.py --repeats 3
+    python benchmarks/saebench.py --shape demo --repeats 3     after `make demo`
+    python benchmarks/saebench.py --shape wide --repeats 3     after what README.md says
 
 "ours" is what the rules do: a process of `make_shared`, then a process of `score` for each SAE. "SAEBench" is one
 process of its `run_evals` over all SAEs (saebench_flow.py). Same model, SAEs, texts and settings, one thread, by turns;
@@ -23,9 +23,8 @@ from functools import wraps
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-MODEL = "pythia-demo"
-SAES = [f"{cell}/seed_0" for cell in ("clean/{0}/l0_8", "clean/{0}/l0_20")]
-SAES = [cell.format("matryoshka_batch_topk") for cell in SAES]
+MODEL, STREAM, TRAINER = "pythia-demo", "clean", "matryoshka_batch_topk"
+OVERLAYS = {"demo": ["profiles/demo/demo.yaml"], "wide": ["profiles/demo/demo.yaml", "benchmarks/wide.yaml"]}
 EVALS = ("absorption", "core", "sparse_probing", "tpp", "scr")
 WAYS = ("ours", "SAEBench")
 
@@ -75,22 +74,24 @@ def ours(folder: Path, sae: str | None, given: dict) -> list[dict]:
     return spans.found
 
 
-def given_to_both() -> dict:
+def given_to_both(shape: str) -> dict:
     import yaml
     from snakemake.utils import update_config
 
     from maskedsae import grid
 
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    update_config(config, yaml.safe_load((ROOT / "profiles/demo/demo.yaml").read_text()))
-    results, data = ROOT / "results/demo", ROOT / "results/demo/saebench/data"
+    for overlay in OVERLAYS[shape]:
+        update_config(config, yaml.safe_load((ROOT / overlay).read_text()))
+    results = ROOT / "results" / config["run"]
+    cells = [f"{STREAM}/{TRAINER}/l0_{l0}/seed_0" for l0 in config["l0"]]
     facts = json.loads((results / MODEL / "model.json").read_text())
     return {
         "facts": facts | {"path": str(ROOT / facts["path"])},
         "settings": grid.saebench_settings(config, MODEL),
         "model_settings": grid.saebench_model_settings(config, MODEL),
-        "data": str(data),
-        "saes": {sae: str(results / MODEL / sae / "sae") for sae in SAES},
+        "data": str(results / "saebench/data"),
+        "saes": {cell: str(results / MODEL / cell / "sae") for cell in cells},
     }
 
 
@@ -116,13 +117,13 @@ def one(way: str, folder: Path, sae: str | None, given: dict) -> None:
     (folder / "spans.json").write_text(json.dumps(found))
 
 
-def measured(repeats: int, given: Path) -> dict[str, list[list[dict]]]:
+def measured(repeats: int, given: Path, saes: list[str]) -> dict[str, list[list[dict]]]:
     runs = {way: [] for way in WAYS}
     for number in range(repeats):
         for way in WAYS if number % 2 == 0 else WAYS[::-1]:
             folder = Path(tempfile.mkdtemp())
             spans = []
-            for sae in [None, *SAES] if way == "ours" else [None]:
+            for sae in [None, *saes] if way == "ours" else [None]:
                 spans += process(way, folder, sae, given)
             runs[way].append(spans)
             given.with_name("runs.json").write_text(json.dumps(runs))
@@ -132,26 +133,26 @@ def measured(repeats: int, given: Path) -> dict[str, list[list[dict]]]:
     return runs
 
 
-def summary(spans: list[dict], way: str, kind: str) -> dict[str, float]:
+def summary(spans: list[dict], way: str, kind: str, saes: list[str]) -> dict[str, float]:
     """Seconds: of each eval for an SAE that finds caches, of such an SAE in all, and of all SAEs from nothing."""
-    warm = SAES if way == "ours" else SAES[1:]  # its first SAE fills the caches that the others find
+    warm = saes if way == "ours" else saes[1:]  # its first SAE fills the caches that the others find
     found = {}
     for name in EVALS:
         found[name] = statistics.mean(s[kind] for s in spans if s["part"] == name and s["sae"] in warm)
-    evals = sum(found.values())
+    found["the five"] = sum(found.values())
     if way == "ours":
         found["one more SAE"] = statistics.mean(s[kind] for s in spans if s["part"] == "all" and s["sae"])
-        found["imports and the rest"] = found["one more SAE"] - evals
     else:
-        found["one more SAE"], found["imports and the rest"] = evals, 0.0
-    found[f"{len(SAES)} SAEs from nothing"] = sum(s[kind] for s in spans if s["part"] == "all")
+        found["one more SAE"] = found["the five"]
+    found["imports and the rest"] = found["one more SAE"] - found["the five"]
+    found["all from nothing"] = sum(s[kind] for s in spans if s["part"] == "all")
     return found
 
 
-def table(runs: dict[str, list[list[dict]]], kind: str) -> str:
-    rows = {way: [summary(spans, way, kind) for spans in found] for way, found in runs.items()}
+def table(runs: dict[str, list[list[dict]]], kind: str, saes: list[str]) -> str:
+    rows = {way: [summary(spans, way, kind, saes) for spans in found] for way, found in runs.items()}
     lines = [f"| {kind} seconds | ours: median (min, max) | SAEBench | ratio of neighbours |", "|---|---|---|---|"]
-    for name in (*EVALS, "imports and the rest", "one more SAE", f"{len(SAES)} SAEs from nothing"):
+    for name in (*EVALS, "the five", "imports and the rest", "one more SAE", "all from nothing"):
         ours_, theirs = ([row[name] for row in rows[way]] for way in WAYS)
         ratios = [a / b for a, b in zip(ours_, theirs, strict=True)] if all(theirs) else []
         lines.append(f"| {name} | {spread(ours_)} | {spread(theirs)} | {spread(ratios) if ratios else ''} |")
@@ -164,6 +165,7 @@ def spread(values: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=OVERLAYS, default="demo")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -172,11 +174,13 @@ def main() -> None:
         one(way, Path(folder), sae or None, json.loads(Path(given).read_text()))
         return
     given = Path(tempfile.mkdtemp()) / "given.json"
-    given.write_text(json.dumps(given_to_both()))
-    runs = measured(arguments.repeats, given)
-    print(f"{len(SAES)} SAEs, n = {arguments.repeats}\n")
+    both = given_to_both(arguments.shape)
+    given.write_text(json.dumps(both))
+    saes = list(both["saes"])
+    runs = measured(arguments.repeats, given, saes)
+    print(f"{arguments.shape}: {len(saes)} SAEs, n = {arguments.repeats}\n")
     for kind in ("cpu", "wall"):
-        print(table(runs, kind) + "\n")
+        print(table(runs, kind, saes) + "\n")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def run_all(folder: Path, given: dict, spans) -> list[dict]:
         link.parent.mkdir(parents=True)
         link.symlink_to(files)
     batch_topk_sae.hf_hub_download = lambda filename, local_dir, **_: f"{local_dir}/demo_saes/{filename}"
-    flow.MODEL_CONFIGS[name] = {"batch_size": batch, "dtype": "float32", "layers": [1], "d_model": facts["width"]}
+    sizes = {"layers": [facts["layer"]], "d_model": facts["width"]}
+    flow.MODEL_CONFIGS[name] = {"batch_size": batch, "dtype": "float32", **sizes}
     HookedTransformer.from_pretrained_no_processing = staticmethod(
         lambda *_, **__: hooked_transformer(facts, "float32", settings["absorption"]["bos"])
     )

@@ -59,11 +59,11 @@ def test_recorded_activations_are_those_that_would_be_computed(facts, tmp_path, 
     def model():
         return hooked_transformer(facts["gpt_neox"], dtype, True)
 
-    recording = RecordedCalls(first := model(), tmp_path / "calls", record=True)
+    recording = RecordedCalls(first := model(), tmp_path / "calls", LAYER, record=True)
     first.run_with_cache(tokens, **options)
     first.run_with_cache(["the first", "a word"], names_filter=[HOOK])
     recording.close()
-    reading, plain = RecordedCalls(second := model(), tmp_path / "calls"), model()
+    reading, plain = RecordedCalls(second := model(), tmp_path / "calls", LAYER), model()
     for given, how in ((tokens, options), (["the first", "a word"], {"names_filter": [HOOK]})):
         assert torch.equal(second.run_with_cache(given, **how)[1][HOOK], plain.run_with_cache(given, **how)[1][HOOK])
     assert (reading.hits, reading.misses) == (2, 0)
@@ -76,6 +76,35 @@ def test_recorded_activations_are_those_that_would_be_computed(facts, tmp_path, 
     second.cfg.default_prepend_bos = False
     second.run_with_cache(["the first", "a word"], names_filter=[HOOK])
     assert (reading.hits, reading.misses) == (2, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_follows_a_replaced_activation_is_what_the_whole_model_makes_of_it(facts, tmp_path, family, dtype):
+    """As core asks for it: logits and losses as they are, with the hook's activations changed, and with zeros."""
+    tokens = torch.randint(3, 400, (2, 16), generator=torch.Generator().manual_seed(0))
+    options = {"return_type": "both", "loss_per_token": True}
+
+    def model():
+        return hooked_transformer(facts[family], dtype, True)
+
+    def thrice(model) -> list[torch.Tensor]:
+        hooks = [lambda x, hook: x.roll(1, 0) * 2, lambda x, hook: torch.zeros_like(x)]
+        replaced = [model.run_with_hooks(tokens, fwd_hooks=[(HOOK, hook)], **options) for hook in hooks]
+        return [tensor for both in (model(tokens, **options), *replaced, model(tokens, **options)) for tensor in both]
+
+    plain = thrice(model())
+    recording = RecordedCalls(first := model(), tmp_path / "calls", LAYER, record=True)
+    first(tokens, **options)
+    assert all(map(torch.equal, thrice(first), plain))
+    recording.close()
+    reading = RecordedCalls(second := model(), tmp_path / "calls", LAYER)
+    blocks = []
+    for number, block in enumerate(second.blocks):
+        block.register_forward_hook(lambda *_, number=number: blocks.append(number))
+    assert all(map(torch.equal, thrice(second), plain))
+    assert (reading.hits, reading.misses) == (4, 0)
+    assert blocks == 4 * list(range(LAYER + 1, len(second.blocks)))
 
 
 # Explained variance.

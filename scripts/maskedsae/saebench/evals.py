@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .children import keep_freed_memory
 from .imports import quick_imports
 from .names import EVALS as EVALS
 
@@ -46,6 +47,8 @@ def seed_all(seed: int) -> None:
 
 def run(eval_name: str, bench: Bench, name: str, sae, device: str) -> Path:
     """Run one eval in the current folder, which must be an empty one; the JSON file that SAEBench wrote."""
+    if device == "cpu":
+        keep_freed_memory()
     seed_all(bench.settings["seed"])
     torch.set_grad_enabled(True)  # SCR and TPP leave it off
     output = Path("eval_results")

@@ -132,7 +132,8 @@ def run_eval(eval_name: str, bench, name: str, sae, model, folder: Path, shared:
     """In a process, and a current folder, of its own: leave {eval_name}.json there; what else there is to know."""
     heard = Heard()
     patches.apply(model.to(device), folder, shared / "probes")
-    recorded = RecordedCalls(model, shared / f"{eval_name}_calls") if eval_name in RECORDED else None
+    calls = shared / f"{eval_name}_calls"
+    recorded = RecordedCalls(model, calls, sae.cfg.hook_layer) if eval_name in RECORDED else None
     centred = None
     if eval_name == "core":
         tokenizer = model.tokenizer

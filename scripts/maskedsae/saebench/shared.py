@@ -123,7 +123,8 @@ def _make(eval_name: str, bench, facts: dict, model, work: Path, folder: Path, d
     letters = None
     if eval_name == "absorption":
         letters = _letters(bench, facts, model, folder, device)
-    recorded = RecordedCalls(model, folder / f"{eval_name}_calls", record=True) if eval_name in RECORDED else None
+    calls = folder / f"{eval_name}_calls"
+    recorded = RecordedCalls(model, calls, facts["layer"], record=True) if eval_name in RECORDED else None
     path = evals.run(eval_name, bench, "stand-in", sae, device)
     if recorded:
         recorded.close()

@@ -14,7 +14,8 @@ def shared_positions(settings: dict) -> int:
     probing, paired, core = (settings[name] for name in ("sparse_probing", "scr_and_tpp", "core"))
     draws = sum(len(pairs) for pairs in paired["class_pairs"].values()) * 6 + len(paired["dataset_names"]) * 5
     texts = draws * (paired["train_set_size"] + paired["test_set_size"]) // 2
-    contexts = core["n_eval_sparsity_variance_batches"] * core["eval_batch_size_prompts"]
+    batches = core["n_eval_reconstruction_batches"] + core["n_eval_sparsity_variance_batches"]
+    contexts = batches * core["eval_batch_size_prompts"]
     return (
         len(probing["dataset_names"]) * positions_of_a_set(settings)
         + texts * paired["context_length"]
