@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sae_bench.evals.core import main as core
+from sae_bench.evals.scr_and_tpp import main as scr_and_tpp
 
 from conftest import FAMILIES, LAYER
 from maskedsae.errors import InputError
@@ -321,7 +323,9 @@ def test_no_result_says_what_saebench_said(tmp_path):
 
 
 def test_nan_is_not_minus_one(tmp_path):
-    result = {"eval_result_metrics": {"reconstruction_quality": {"explained_variance": -1, "mse": 0.1}}}
+    metrics = {"reconstruction_quality": {"explained_variance": float("nan"), "mse": 0.1}}
+    result = {"eval_result_metrics": core.replace_nans_with_negative_one(metrics)}
+    assert result["eval_result_metrics"]["reconstruction_quality"]["explained_variance"] == -1
     assert "explained_variance came out as NaN" in refused(tmp_path, "core", result)
 
 
@@ -342,6 +346,16 @@ def scr_result(*ties: bool) -> dict:
     ]
     metrics = {name: None if all(ties) else 0.3 for name in names}
     return {"eval_result_metrics": {"scr_metrics": metrics}, "eval_result_details": details}
+
+
+def test_saebench_omits_a_pair_whose_labels_are_told_equally_well():
+    probe = "male_professor / female_nurse"
+    on = [f"{probe} probe on {data} data" for data in ("professor / nurse", "male / female")]
+    ablated = {name: {2: dict.fromkeys(on, 0.7)} for name in ("professor / nurse", "male / female")}
+    clean = {"professor / nurse": 0.9, "male / female": 0.9}
+    for both, scored in (((0.6, 0.6), False), ((0.6, 0.7), True)):
+        found = scr_and_tpp.get_scr_plotting_dict(ablated, clean | dict(zip(on, both, strict=True)))
+        assert ("scr_metric_threshold_2" in found) == scored
 
 
 def test_an_omitted_scr_pair_is_an_error_unless_it_was_allowed(tmp_path, caplog):
