@@ -10,6 +10,7 @@ from markupsafe import Markup
 from ..errors import InputError
 from ..files import read_json, write_bytes
 from . import facts, html
+from .equal_l0 import TOLERANCE
 from .plan import FIGURES
 from .plan import figures as plan_figures
 from .published import read_published
@@ -68,6 +69,7 @@ def context(inputs: dict, settings: dict) -> dict:
         "figures": _figures(inputs, settings, shares),
         "differences": _differences(read_json(inputs["differences"]), settings),
         "saes": _saes(saes, settings),
+        "tolerance": f"{TOLERANCE:.0%}",
         "measured_tokens": f"{saes[0].quality['tokens']:,}",
         **_tables([table for of_name in tables.values() for table in of_name]),
         "warnings": warnings(saes),
