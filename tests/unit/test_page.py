@@ -207,19 +207,15 @@ def test_the_same_files_give_the_same_page(file, tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["quality", "provenance", "models", "tokens", "figures", "verdicts", "differences"])
-def test_what_is_missing_stops_with_its_path(tmp_path, lost):
-    make_page(tmp_path)
-    here = Path.cwd()
-    os.chdir(tmp_path)
-    try:
-        inputs, settings = page_of(DEMO, STEPS)
-        path = inputs[lost] if isinstance(inputs[lost], str) else inputs[lost][-1]
-        Path(path).unlink()
-        with pytest.raises(InputError, match=f"{re.escape(path)}: missing"):
-            write_page(inputs, settings, "report.html")
-        assert not Path("report.html").exists()
-    finally:
-        os.chdir(here)
+def test_what_is_missing_stops_with_its_path(file, tmp_path, monkeypatch, lost):
+    shutil.copytree(file.parents[2], tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    inputs, settings = page_of(DEMO, STEPS)
+    path = inputs[lost] if isinstance(inputs[lost], str) else inputs[lost][-1]
+    Path(path).unlink()
+    with pytest.raises(InputError, match=f"{re.escape(path)}: missing"):
+        write_page(inputs, settings, "report.html")
+    assert not Path("report.html").exists()
 
 
 @pytest.mark.parametrize("text", ["", "s\th:m:s\n", BENCHMARK, f"{BENCHMARK}x\t-\t1\t1\t1\t1\t1\t1\t1\t1\n"])
