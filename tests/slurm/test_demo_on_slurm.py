@@ -6,7 +6,9 @@ Its SAEs are trained on the CPU, but each job that would take a GPU on a cluster
 import pytest
 
 from checkout import Checkout, copy_workflow
-from cluster import most_gpus_at_once
+from cluster import most_gpus_at_once, wait_for
+from demo.test_scores import CELL, scores
+from maskedsae.files import read_json
 
 DEMO = ["--profile", "slurm", "--configfile", "profiles/demo/demo.yaml"]
 OFTEN = ("--slurm-init-seconds-before-status-checks", "1")  # looks after its jobs oftener than a cluster would like
@@ -64,3 +66,19 @@ def test_slurms_logs_are_in_the_results(demo, jobs):
     logs = {path.stem for path in demo.folder.glob("results/slurm_logs/**/*.log")}
     assert logs == {str(job.id) for job in jobs}
     assert not list(demo.folder.glob("slurm-*.out"))
+
+
+def test_a_scoring_job_that_is_cancelled_keeps_what_it_finished_and_ends_in_the_same_scores(demo, jobs, cluster):
+    cell = demo.folder / CELL.format("pythia-demo")
+    before = scores(cell)
+    (cell / "scores/scr.json").unlink()
+    driver = demo.start("scores", *OFTEN)
+    (finished,) = wait_for(lambda: list(cell.glob("saebench.work/*/absorption.json")), 240, "the first eval")
+    origin = read_json(finished.parent / "origins/absorption.json")
+    (running,) = (job for job in cluster.active() if job.rule == "saebench")
+    cluster.ask("scancel", str(running.id))
+    assert driver.wait(240) == 0
+    new = [job for job in cluster.jobs() if job.asked["WorkDir"] == str(demo.folder) and job not in jobs]
+    assert [(job.rule, job.state) for job in new] == [("saebench", "CANCELLED"), ("saebench", "COMPLETED")]
+    assert scores(cell) == before
+    assert read_json(cell / "scores/provenance.json")["evals"]["absorption"] == origin
