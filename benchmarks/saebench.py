@@ -1,11 +1,10 @@
 """Scoring several SAEs of one model: our jobs beside SAEBench's own run_all_evals_dictionary_learning_saes.
 
-    python benchmarks/saebench.py --shape demo --repeats 3     after `make demo`
-    python benchmarks/saebench.py --shape wide --repeats 3     after what README.md says
+    PYTHONPATH=scripts HF_HUB_OFFLINE=1 python benchmarks/saebench.py --shape wide --repeats 2
 
-"ours" is what the rules do: a process of `make_shared`, then a process of `score` for each SAE. "SAEBench" is one
-process of its `run_evals` over all SAEs (saebench_flow.py). Same model, SAEs, texts and settings, one thread, by turns;
-imports, loading and all files included.
+after what README.md says. "ours" is what the rules do: a process of `make_shared`, then a process of `score` for each
+SAE. "SAEBench" is one process of its `run_evals` over all SAEs (saebench_flow.py). Same model, SAEs, texts and
+settings, one thread, by turns; imports, loading and all files included.
 """
 
 import argparse
