@@ -214,6 +214,16 @@ def test_all_have_three_forms_and_the_same_bytes_in_another_process(run, tmp_pat
 
 
 @pytest.mark.parametrize("name", FIGURES)
+def test_nothing_touches_the_edge(run, tmp_path, name):
+    run(DEMO)
+    figure(DEMO, name, [tmp_path / "it.png"])
+    dots = np.array(Image.open(tmp_path / "it.png").convert("L"))
+    assert (dots[6:-6, 6:-6] < 255).any()
+    dots[6:-6, 6:-6] = 255
+    assert (dots == 255).all()
+
+
+@pytest.mark.parametrize("name", FIGURES)
 def test_a_demos_figures_say_so_and_the_papers_do_not(run, name):
     run(DEMO)
     labels = [text.get_text() for text in run_figure(DEMO, name).texts]

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from ..files import write_bytes
 
 WIDTH = 7.2  # inches: a page's text
+DPI = 200  # of .png
 INK, MUTED, GRID, PAPER, ALERT = "#1f2328", "#5c6670", "#dfe3e8", "#ffffff", "#b3261e"
 
 # p: (on a light page, on a dark one, marker); between them, colours are mixed.
@@ -103,13 +104,14 @@ def write(figure: Figure, paths: list[str | Path]) -> None:
     for path in map(Path, paths):
         kind = path.suffix[1:]
         data = io.BytesIO()
-        figure.savefig(data, format=kind, dpi=200, metadata=nothing[kind])
+        figure.savefig(data, format=kind, dpi=DPI, metadata=nothing[kind])
         write_bytes(path, data.getvalue())
 
 
 def _lay_out(figure: Figure) -> None:
     """Once for all forms, and to four decimals: a PDF once differed between two processes, and the layout's solver is
     the one thing here whose last bits may depend on more than the scores."""
+    figure.set_dpi(DPI)  # at fewer dots the same words come out narrower, and had too little room
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
