@@ -38,22 +38,22 @@ localrules:
 # The SAEs that the tables need.
 rule saes:
     input:
-        [cells.files() for cells in TABLE_SETS],
+        [job.files() for job in TABLE_JOBS],
 
 
 # Their scores, and those that they are compared with.
 rule scores:
     input:
-        [cells.scores() for cells in TABLE_SETS],
-        cells_of.oracles(config),
+        [grid.score_files(cell) for cell in TABLE_CELLS],
+        grid.oracles(experiment),
 
 
 # Every SAE of model x stream x trainer x l0 x seed, and its scores.
 rule grid:
     input:
-        [cells.files() + cells.scores() for cells in TABLE_SETS + OTHER_SETS],
-        cells_of.oracles(config),
-        f"results/{config['run']}/grid_scores.csv",
+        [grid.sae_files(cell) + grid.score_files(cell) for cell in TABLE_CELLS + OTHER_CELLS],
+        grid.oracles(experiment),
+        f"results/{experiment.run}/grid_scores.csv",
 
 
 # The figures; rules `tables` and `report` make the rest.
@@ -69,4 +69,4 @@ rule all:
         rules.scores.input,
         rules.tables.output,
         rules.figures.input,
-        rules.report.output if config["tables"] else [],  # which shows what the tables show
+        rules.report.output if experiment.tables else [],  # which shows what the tables show

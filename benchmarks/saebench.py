@@ -58,7 +58,7 @@ class Spans:
 
 def ours(folder: Path, sae: str | None, given: dict) -> list[dict]:
     """In a process of its own: the job of the model, or of one SAE."""
-    from maskedsae.saebench import scoring, shared
+    from maskedsae.scores.saebench import scoring, shared
 
     spans, data = Spans(), Path(given["data"])
     for module in (scoring, shared):
@@ -77,7 +77,7 @@ def given_to_both(shape: str) -> dict:
     import yaml
     from snakemake.utils import update_config
 
-    from maskedsae import grid
+    from maskedsae.experiment import grid
 
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     for overlay in OVERLAYS[shape]:

@@ -16,8 +16,8 @@ def run_all(folder: Path, given: dict, spans) -> list[dict]:
     from sae_bench.custom_saes import run_all_evals_dictionary_learning_saes as flow
     from transformer_lens import HookedTransformer
 
-    from maskedsae.saebench.evals import EVALS
-    from maskedsae.saebench.language_model import hooked_transformer
+    from maskedsae.scores.saebench.evals import EVALS
+    from maskedsae.scores.saebench.language_model import hooked_transformer
 
     torch.set_num_threads(1)
     device = flow.general_utils.setup_environment()

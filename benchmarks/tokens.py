@@ -23,9 +23,9 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from maskedsae.corpus import documents
-from maskedsae.packing import write_tokens
-from maskedsae.tokens import Tokens
+from maskedsae.text.corpus import documents
+from maskedsae.text.packing import write_tokens
+from maskedsae.text.tokens import Tokens
 
 CONTEXT = 1024
 

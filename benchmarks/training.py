@@ -25,10 +25,10 @@ from dictionary_learning.training import trainSAE
 from nnsight import LanguageModel
 from snakemake.utils import update_config
 
-from maskedsae import grid
-from maskedsae.files import read_json
-from maskedsae.trainers import TRAINERS, trainer_arguments
-from maskedsae.training import train_set
+from maskedsae.experiment import grid
+from maskedsae.jobs.files import read_json
+from maskedsae.saes.trainers import TRAINERS, trainer_arguments
+from maskedsae.saes.training import train_set
 
 ROOT = Path(__file__).parents[1]
 L0S = (8, 12, 20, 40)

@@ -1,49 +1,61 @@
 # The checked configuration, the cells that it spells out, and where things are.
 
+import os
 import sys
-from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.enums import RerunTrigger
 
-sys.path.insert(0, f"{workflow.basedir}/scripts")
+# Rules and jobs run this checkout's library, whatever else is installed.
+LIBRARY = f"{workflow.basedir}/scripts"
+sys.path.insert(0, LIBRARY)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")]))
 
-from maskedsae import configuration
-from maskedsae import grid as cells_of
-from maskedsae import resources as needs
-from maskedsae.errors import InputError
+from maskedsae.experiment import checks, grid, plan
+from maskedsae.experiment import resources as needs
+from maskedsae.experiment import settings as settings_of
+from maskedsae.jobs.errors import InputError
+from maskedsae.jobs.params import spelled_out
+from maskedsae.saes.cells import Cell
 
 try:
-    configuration.check(config)
+    experiment = checks.check(config)
+    checks.check_files(experiment)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
-TABLE_SETS = cells_of.l0_sets(config, needed=True)
-OTHER_SETS = cells_of.l0_sets(config, needed=False)
-TRAINING = {f"train_{cells.name}": cells for cells in TABLE_SETS + OTHER_SETS}
+TABLE_JOBS = grid.training_jobs(experiment, needed=True)
+OTHER_JOBS = grid.training_jobs(experiment, needed=False)
+TABLE_CELLS, OTHER_CELLS = grid.all_cells(TABLE_JOBS), grid.all_cells(OTHER_JOBS)
+TRAINING = {f"train_{job.name}": job for job in TABLE_JOBS + OTHER_JOBS}
 
 # What needs the network can be told to run beside Snakemake, on a login node that has it.
-FETCH_HERE = config["compute"]["fetch_here"]
+FETCH_HERE = experiment.compute.fetch_here
 
 
 wildcard_constraints:
-    run=config["run"],
-    model="|".join(model["name"] for model in config["models"]),
+    run=experiment.run,
+    model="|".join(model.name for model in experiment.models),
     lm="[^/]+",
-    stream="|".join(stream["name"] for stream in config["streams"]),
-    trainer="|".join(config["trainers"]),
+    stream="|".join(stream.name for stream in experiment.streams),
+    trainer="|".join(experiment.trainers),
     l0="[0-9]+",
     seed="[0-9]+",
 
 
+def params(settings):
+    """Of each rule: settings, one a line. From a function, since Snakemake would fill in braces of plain text."""
+    return lambda wildcards: spelled_out(settings(wildcards))
+
+
 def model_files(wildcards):
     """A local model's files are inputs, so that one that the workflow trains itself is made first."""
-    path = cells_of.by_name(config["models"], wildcards.model)["path"]
-    return cells_of.local_model_files(path) if path else []
+    path = experiment.model(wildcards.model).path
+    return grid.local_model_files(path) if path else []
 
 
 def finished_saes():
-    return [path for cells in TABLE_SETS + OTHER_SETS for path in cells.files() if Path(path).exists()]
+    return [path for job in TABLE_JOBS + OTHER_JOBS for path in job.files() if os.path.exists(path)]
 
 
 class Plan:
@@ -55,14 +67,14 @@ class Plan:
         benched = [job.wildcards.model for job in jobs if job.rule.name == "saebench_model"]
         order = {rule.name: number for number, rule in enumerate(workflow.rules)}
         jobs.sort(key=lambda job: order[job.rule.name])
-        return needs.plan([self.planned(job) for job in jobs], needs.disk_gigabytes(config, trained, benched))
+        return plan.plan([self.planned(job) for job in jobs], needs.disk_gigabytes(experiment, trained, benched))
 
     @staticmethod
     def planned(job):
-        name, gpus, cells = job.rule.name, job.resources.get("gpu", 0), TRAINING.get(job.rule.name)
-        expected = needs.gpu_hours(config, name, job.wildcards.get("model"), cells) if gpus else None
+        name, gpus, training = job.rule.name, job.resources.get("gpu", 0), TRAINING.get(job.rule.name)
+        expected = needs.gpu_hours(experiment, name, job.wildcards.get("model"), training) if gpus else None
         kind = name.split("_")[0] if name.startswith(("train_", "figure_")) else name
-        return needs.Planned(kind, gpus, expected, job.resources.get("runtime", 0) / 60)
+        return plan.Planned(kind, gpus, expected, job.resources.get("runtime", 0) / 60)
 
 
 def on_gpu(dag):
@@ -77,9 +89,9 @@ onstart:
         )
     # Before the hours of tokenising that come first. On a cluster, the job's own machine is what counts, and it checks.
     if workflow.local_exec and not workflow.remote_exec and on_gpu(workflow.dag):
-        from maskedsae.models import check_device
+        from maskedsae.jobs.device import check_device
 
         try:
-            check_device(config["compute"]["device"], config["training"]["autocast"])
+            check_device(experiment.compute.device, experiment.training.autocast)
         except InputError as error:
             raise WorkflowError(str(error)) from None

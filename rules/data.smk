@@ -15,10 +15,10 @@ rule model:
     conda:
         "../envs/maskedsae.yaml"
     resources:
-        mem_mb=needs.megabytes(config, 2),
-        runtime=needs.minutes(config, 1),
+        mem_mb=needs.megabytes(experiment, 2),
+        runtime=needs.minutes(experiment, 1),
     params:
-        settings=lambda wildcards: cells_of.model_settings(config, wildcards.model),
+        settings=params(lambda wildcards: settings_of.model_settings(experiment, wildcards.model)),
     script:
         "../scripts/model.py"
 
@@ -26,7 +26,7 @@ rule model:
 rule tokens:
     input:
         model="results/{run}/{model}/model.json",
-        corpus=config["corpus"]["files"] or [],
+        corpus=experiment.corpus.files or [],
     output:
         "results/{run}/{model}/tokens/manifest.json",
     log:
@@ -36,11 +36,11 @@ rule tokens:
     localrule: FETCH_HERE
     conda:
         "../envs/maskedsae.yaml"
-    threads: config["compute"]["token_threads"]
+    threads: experiment.compute.token_threads
     resources:
-        mem_mb=needs.megabytes(config, 2),
-        runtime=needs.minutes(config, needs.token_hours(config)),
+        mem_mb=needs.megabytes(experiment, 2),
+        runtime=needs.minutes(experiment, needs.token_hours(experiment)),
     params:
-        *cells_of.spelled_out(cells_of.token_settings(config)),
+        settings=params(lambda wildcards: settings_of.token_settings(experiment)),
     script:
         "../scripts/tokens.py"

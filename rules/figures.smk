@@ -2,12 +2,13 @@
 # figure_*:        the figures of the report, each in three forms, from scores.csv and what else it shows.
 # report:          report.html, one file, from all of these, the tables, and the records of what was run.
 
-from maskedsae.report import plan
+from maskedsae.experiment import outputs
+from maskedsae.report.contents import FIGURES
 
 
 rule ood_differences:
     input:
-        cells_of.ood_rows(TABLE_SETS),
+        grid.in_each(TABLE_CELLS, "scores/ood_rows.csv"),
     output:
         "results/{run}/ood_differences.json",
     log:
@@ -22,31 +23,31 @@ rule ood_differences:
         mem_mb=2000,
         runtime="30m",
     params:
-        *cells_of.spelled_out(cells_of.difference_settings(config)),
+        settings=params(lambda wildcards: settings_of.difference_settings(experiment)),
     script:
         "../scripts/ood_differences.py"
 
 
-for name, (figure, trainer) in plan.figures(config).items():
+for drawn in outputs.figures(experiment):
 
     rule:
         name:
-            f"figure_{name}"
+            f"figure_{drawn.file}"
         input:
-            **plan.figure_inputs(config, figure, trainer, TABLE_SETS),
+            **outputs.figure_inputs(experiment, drawn, TABLE_CELLS),
         output:
             report(
-                f"results/{config['run']}/figures/{name}.svg",
-                caption=f"../report/{figure}.rst",
+                f"results/{experiment.run}/figures/{drawn.file}.svg",
+                caption=f"../report/{drawn.figure}.rst",
                 category="Figures",
-                labels={"figure": plan.FIGURES[figure], "trainer": trainer},
+                labels={"figure": FIGURES[drawn.figure], "trainer": drawn.trainer},
             ),
-            f"results/{config['run']}/figures/{name}.pdf",
-            f"results/{config['run']}/figures/{name}.png",
+            f"results/{experiment.run}/figures/{drawn.file}.pdf",
+            f"results/{experiment.run}/figures/{drawn.file}.png",
         log:
-            f"results/{config['run']}/logs/figure/{name}.log",
+            f"results/{experiment.run}/logs/figure/{drawn.file}.log",
         benchmark:
-            f"results/{config['run']}/benchmarks/figure/{name}.tsv"
+            f"results/{experiment.run}/benchmarks/figure/{drawn.file}.tsv"
         localrule: True
         conda:
             "../envs/maskedsae.yaml"
@@ -55,40 +56,30 @@ for name, (figure, trainer) in plan.figures(config).items():
             mem_mb=2000,
             runtime="10m",
         params:
-            settings=lambda wildcards, figure=figure, trainer=trainer: cells_of.spelled_out(
-                cells_of.figure_settings(config, figure, trainer)  # a mask may have braces
-            ),
+            settings=params(lambda wildcards, drawn=drawn: settings_of.figure_settings(experiment, drawn)),
         script:
             "../scripts/figure.py"
 
 
 # What was run for the tables: of each step, its jobs' benchmark files and what else tells of it.
-STEPS = [
-    {
-        "words": step["words"],
-        "gpus": step["gpus"],
-        "provenance": step["provenance"],
-        "files": plan.jobs(config, TABLE_SETS, [str(getattr(rules, name).benchmark) for name in step["rules"]]),
-    }
-    for step in plan.steps(config, TABLE_SETS)
-]
+STEPS = outputs.steps(experiment, TABLE_JOBS, lambda rule: str(getattr(rules, rule).benchmark))
 
 
 rule report:
     input:
-        **plan.page_inputs(config, TABLE_SETS, workflow.basedir),
+        **outputs.page_inputs(experiment, TABLE_CELLS, workflow.basedir),
         published=rules.tables.input.published,
     output:
         report(
-            f"results/{config['run']}/report.html",
+            f"results/{experiment.run}/report.html",
             caption="../report/report.rst",
             category="Report",
             labels={"page": "Figures, tables, caveats and what was run"},
         ),
     log:
-        f"results/{config['run']}/logs/report.log",
+        f"results/{experiment.run}/logs/report.log",
     benchmark:
-        f"results/{config['run']}/benchmarks/report.tsv"
+        f"results/{experiment.run}/benchmarks/report.tsv"
     localrule: True
     conda:
         "../envs/maskedsae.yaml"
@@ -97,6 +88,8 @@ rule report:
         mem_mb=2000,
         runtime="10m",
     params:
-        settings=lambda wildcards: cells_of.spelled_out(cells_of.page_settings(config) | {"steps": STEPS}),
+        settings=params(
+            lambda wildcards: settings_of.page_settings(experiment, outputs.figures(experiment), STEPS, config)
+        ),
     script:
         "../scripts/report.py"

@@ -14,13 +14,13 @@ rule ood_activations:
         "results/{run}/benchmarks/ood_activations/{model}.tsv"
     conda:
         "../envs/maskedsae.yaml"
-    threads: config["compute"]["threads"]
+    threads: experiment.compute.threads
     resources:
-        mem_mb=needs.megabytes(config, 8),
-        runtime=needs.minutes(config, needs.OOD_ACTIVATIONS_HOURS),
-        gpu=needs.gpus(config),
+        mem_mb=needs.megabytes(experiment, 8),
+        runtime=needs.minutes(experiment, needs.OOD_ACTIVATIONS_HOURS),
+        gpu=needs.gpus(experiment),
     params:
-        settings=lambda wildcards: cells_of.spelled_out(cells_of.ood_activation_settings(config, wildcards.model)),
+        settings=params(lambda wildcards: settings_of.ood_texts(experiment, wildcards.model)),
     script:
         "../scripts/ood_activations.py"
 
@@ -37,12 +37,12 @@ rule oracle:
         "results/{run}/benchmarks/oracle/{model}.tsv"
     conda:
         "../envs/maskedsae.yaml"
-    threads: config["compute"]["probe_threads"]
+    threads: experiment.compute.probe_threads
     resources:
-        mem_mb=needs.megabytes(config, 4),
-        runtime=needs.minutes(config, 0.5),
+        mem_mb=needs.megabytes(experiment, 4),
+        runtime=needs.minutes(experiment, needs.ORACLE_HOURS),
     params:
-        *cells_of.spelled_out(cells_of.oracle_settings(config)),
+        settings=params(lambda wildcards: settings_of.oracle_probing(experiment)),
     script:
         "../scripts/oracle.py"
 
@@ -50,22 +50,22 @@ rule oracle:
 rule ood:
     input:
         activations="results/{run}/{model}/ood/activations.safetensors",
-        config="results/{run}/{model}/{stream}/{trainer}/l0_{l0}/seed_{seed}/sae/cfg.json",
-        weights="results/{run}/{model}/{stream}/{trainer}/l0_{l0}/seed_{seed}/sae/sae_weights.safetensors",
+        config=f"{Cell.FOLDER}/sae/cfg.json",
+        weights=f"{Cell.FOLDER}/sae/sae_weights.safetensors",
     output:
-        summary="results/{run}/{model}/{stream}/{trainer}/l0_{l0}/seed_{seed}/scores/ood.json",
-        rows="results/{run}/{model}/{stream}/{trainer}/l0_{l0}/seed_{seed}/scores/ood_rows.csv",
+        summary=f"{Cell.FOLDER}/scores/ood.json",
+        rows=f"{Cell.FOLDER}/scores/ood_rows.csv",
     log:
-        "results/{run}/logs/ood/{model}_{stream}_{trainer}_l0_{l0}_seed_{seed}.log",
+        f"results/{{run}}/logs/ood/{Cell.NAME}.log",
     benchmark:
-        "results/{run}/benchmarks/ood/{model}_{stream}_{trainer}_l0_{l0}_seed_{seed}.tsv"
+        f"results/{{run}}/benchmarks/ood/{Cell.NAME}.tsv"
     conda:
         "../envs/maskedsae.yaml"
-    threads: config["compute"]["probe_threads"]
+    threads: experiment.compute.probe_threads
     resources:
-        mem_mb=needs.megabytes(config, 4),
-        runtime=needs.minutes(config, needs.OOD_ACTIVATIONS_HOURS),
+        mem_mb=needs.megabytes(experiment, 4),
+        runtime=needs.minutes(experiment, needs.PROBING_HOURS),
     params:
-        *cells_of.spelled_out(cells_of.ood_settings(config)),
+        settings=params(lambda wildcards: settings_of.probing(experiment)),
     script:
         "../scripts/ood.py"

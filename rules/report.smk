@@ -4,22 +4,21 @@
 #
 # These and rules/figures.smk take seconds, so they run beside Snakemake and not as jobs of a cluster.
 
-from maskedsae.report.published import FILES as PUBLISHED
+from maskedsae.inference.published import FILES as PUBLISHED
 
 
 rule scores_table:
     input:
-        lambda wildcards: cells_of.score_files(
-            TABLE_SETS + (OTHER_SETS if wildcards.cells == "grid_scores" else []), cells_of.oracles(config)
-        ),
+        lambda wildcards: grid.measured_files(TABLE_CELLS + (OTHER_CELLS if wildcards.table == "grid_scores" else [])),
+        grid.oracles(experiment),
     output:
-        "results/{run}/{cells}.csv",
+        "results/{run}/{table}.csv",
     log:
-        "results/{run}/logs/scores_table/{cells}.log",
+        "results/{run}/logs/scores_table/{table}.log",
     benchmark:
-        "results/{run}/benchmarks/scores_table/{cells}.tsv"
+        "results/{run}/benchmarks/scores_table/{table}.tsv"
     wildcard_constraints:
-        cells="scores|grid_scores",
+        table="scores|grid_scores",
     localrule: True
     conda:
         "../envs/maskedsae.yaml"
@@ -28,31 +27,36 @@ rule scores_table:
         mem_mb=2000,
         runtime="10m",
     params:
-        settings=lambda wildcards: cells_of.spelled_out(cells_of.scores_table_settings(config)),
+        settings=params(lambda wildcards: settings_of.scores_table_settings(experiment)),
     script:
         "../scripts/scores_table.py"
 
 
 rule tables:
     input:
-        scores=f"results/{config['run']}/scores.csv",
-        ood_rows=cells_of.ood_rows(TABLE_SETS) + cells_of.oracle_rows(config),
+        scores=f"results/{experiment.run}/scores.csv",
+        ood_rows=grid.in_each(TABLE_CELLS, "scores/ood_rows.csv") + grid.oracle_rows(experiment),
         published=[f"{workflow.basedir}/reference/{name}" for name in PUBLISHED],
     output:
         tables=[
             (
-                report(path, caption="../report/table.rst", category="Tables", labels={"table": Path(path).stem})
+                report(
+                    path,
+                    caption="../report/table.rst",
+                    category="Tables",
+                    labels={"table": os.path.basename(path)[:-4]},
+                )
                 if path.endswith(".csv")  # which Snakemake's report shows as a table
                 else path
             )
-            for path in cells_of.table_files(config)
+            for path in grid.table_files(experiment)
         ],
-        verdicts=f"results/{config['run']}/verdicts.json",
-        summary=f"results/{config['run']}/summary.txt",
+        verdicts=f"results/{experiment.run}/verdicts.json",
+        summary=f"results/{experiment.run}/summary.txt",
     log:
-        f"results/{config['run']}/logs/tables/tables.log",
+        f"results/{experiment.run}/logs/tables/tables.log",
     benchmark:
-        f"results/{config['run']}/benchmarks/tables/tables.tsv"
+        f"results/{experiment.run}/benchmarks/tables/tables.tsv"
     localrule: True
     conda:
         "../envs/maskedsae.yaml"
@@ -61,6 +65,6 @@ rule tables:
         mem_mb=2000,
         runtime="10m",
     params:
-        settings=lambda wildcards: cells_of.spelled_out(cells_of.table_settings(config)),  # a mask may have braces
+        settings=params(lambda wildcards: settings_of.table_settings(experiment)),
     script:
         "../scripts/tables.py"

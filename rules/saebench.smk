@@ -8,7 +8,7 @@
 rule saebench_data:
     input:
         # Texts that the run's own language models have trained on are the last choice of its stand-ins.
-        "results/{run}/world/corpus.jsonl" if cells_of.has_stand_ins_beside_a_world(config) else [],
+        "results/{run}/world/corpus.jsonl" if settings_of.has_stand_ins_beside_a_world(experiment) else [],
     output:
         "results/{run}/saebench/data/manifest.json",
     log:
@@ -19,10 +19,10 @@ rule saebench_data:
     conda:
         "../envs/maskedsae.yaml"
     resources:
-        mem_mb=needs.megabytes(config, 4),
-        runtime=needs.minutes(config, 2),  # whole sets of the hub, by a slow line
+        mem_mb=needs.megabytes(experiment, 4),
+        runtime=needs.minutes(experiment, 2),  # whole sets of the hub, by a slow line
     params:
-        *cells_of.spelled_out(cells_of.saebench_data_settings(config)),
+        settings=params(lambda wildcards: settings_of.saebench_texts(experiment)),
     script:
         "../scripts/saebench_data.py"
 
@@ -39,13 +39,13 @@ rule saebench_model:
         "results/{run}/benchmarks/saebench_model/{model}.tsv"
     conda:
         "../envs/maskedsae.yaml"
-    threads: config["compute"]["threads"]
+    threads: experiment.compute.threads
     resources:
-        mem_mb=lambda wildcards, attempt: needs.saebench_memory(config, wildcards.model).at(attempt),
-        runtime=lambda wildcards, attempt: needs.saebench_time(config, wildcards.model, of_model=True).at(attempt),
-        gpu=needs.gpus(config),
+        mem_mb=lambda wildcards, attempt: needs.saebench_memory(experiment, wildcards.model).at(attempt),
+        runtime=lambda wildcards, attempt: needs.saebench_time(experiment, wildcards.model, of_model=True).at(attempt),
+        gpu=needs.gpus(experiment),
     params:
-        settings=lambda wildcards: cells_of.spelled_out(cells_of.saebench_model_settings(config, wildcards.model)),
+        settings=params(lambda wildcards: settings_of.sharing(experiment, wildcards.model)),
     script:
         "../scripts/saebench_model.py"
 
@@ -55,26 +55,23 @@ rule saebench:
         model="results/{run}/{model}/model.json",
         data="results/{run}/saebench/data/manifest.json",
         shared="results/{run}/{model}/saebench/manifest.json",
-        sae="results/{run}/{model}/{stream}/{trainer}/l0_{l0}/seed_{seed}/sae/ae.pt",
-        config="results/{run}/{model}/{stream}/{trainer}/l0_{l0}/seed_{seed}/sae/config.json",
-        sums="results/{run}/{model}/{stream}/{trainer}/l0_{l0}/seed_{seed}/sae/SHA256SUMS",
+        sae=f"{Cell.FOLDER}/sae/ae.pt",
+        config=f"{Cell.FOLDER}/sae/config.json",
+        sums=f"{Cell.FOLDER}/sae/SHA256SUMS",
     output:
-        expand(
-            "results/{{run}}/{{model}}/{{stream}}/{{trainer}}/l0_{{l0}}/seed_{{seed}}/scores/{score}.json",
-            score=(*cells_of.SAEBENCH_SCORES, "provenance"),
-        ),
+        [f"{Cell.FOLDER}/scores/{score}.json" for score in (*grid.SAEBENCH_SCORES, "provenance")],
     log:
-        "results/{run}/logs/saebench/{model}_{stream}_{trainer}_l0_{l0}_seed_{seed}.log",
+        f"results/{{run}}/logs/saebench/{Cell.NAME}.log",
     benchmark:
-        "results/{run}/benchmarks/saebench/{model}_{stream}_{trainer}_l0_{l0}_seed_{seed}.tsv"
+        f"results/{{run}}/benchmarks/saebench/{Cell.NAME}.tsv"
     conda:
         "../envs/maskedsae.yaml"
-    threads: config["compute"]["threads"]
+    threads: experiment.compute.threads
     resources:
-        mem_mb=lambda wildcards, attempt: needs.saebench_memory(config, wildcards.model).at(attempt),
-        runtime=lambda wildcards, attempt: needs.saebench_time(config, wildcards.model, of_model=False).at(attempt),
-        gpu=needs.gpus(config),
+        mem_mb=lambda wildcards, attempt: needs.saebench_memory(experiment, wildcards.model).at(attempt),
+        runtime=lambda wildcards, attempt: needs.saebench_time(experiment, wildcards.model, of_model=False).at(attempt),
+        gpu=needs.gpus(experiment),
     params:
-        settings=lambda wildcards: cells_of.spelled_out(cells_of.saebench_settings(config, wildcards.model)),
+        settings=params(lambda wildcards: settings_of.scoring(experiment, wildcards.model)),
     script:
         "../scripts/saebench.py"

@@ -1,28 +1,28 @@
-# train_*: one rule for each l0 set, whose outputs are exactly that set's SAEs. (With a wildcard rule the outputs could
-# not differ from set to set, and a rule whose outputs grow deletes and remakes the finished ones.)
+# train_*: one rule for each training job, whose outputs are exactly its SAEs. (With a wildcard rule the outputs could
+# not differ from job to job, and a rule whose outputs grow deletes and remakes the finished ones.)
 
-for cells in TABLE_SETS + OTHER_SETS:
+for job in TABLE_JOBS + OTHER_JOBS:
 
     rule:
         name:
-            f"train_{cells.name}"
+            f"train_{job.name}"
         input:
-            model=f"results/{cells.run}/{cells.model}/model.json",
-            tokens=f"results/{cells.run}/{cells.model}/tokens/manifest.json",
+            model=f"results/{job.run}/{job.model}/model.json",
+            tokens=f"results/{job.run}/{job.model}/tokens/manifest.json",
         output:
-            cells.files(),
+            job.files(),
         log:
-            f"results/{cells.run}/logs/train/{cells.name}.log",
+            f"results/{job.run}/logs/train/{job.name}.log",
         benchmark:
-            f"results/{cells.run}/benchmarks/train/{cells.name}.tsv"
+            f"results/{job.run}/benchmarks/train/{job.name}.tsv"
         conda:
             "../envs/maskedsae.yaml"
-        threads: config["compute"]["threads"]
+        threads: experiment.compute.threads
         resources:
-            mem_mb=needs.megabytes(config, needs.training_gigabytes(config, cells)),
-            runtime=needs.minutes(config, needs.training_hours(config, cells)),
-            gpu=needs.gpus(config),
+            mem_mb=needs.megabytes(experiment, needs.training_gigabytes(experiment, job)),
+            runtime=needs.minutes(experiment, needs.training_hours(experiment, job)),
+            gpu=needs.gpus(experiment),
         params:
-            *cells_of.spelled_out(cells_of.train_settings(config, cells)),
+            settings=params(lambda wildcards, job=job: settings_of.train_settings(experiment, job)),
         script:
             "../scripts/train.py"

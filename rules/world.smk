@@ -13,10 +13,10 @@ rule world_text:
     conda:
         "../envs/maskedsae.yaml"
     resources:
-        mem_mb=needs.megabytes(config, 1),
-        runtime=needs.minutes(config, 0.5),
+        mem_mb=needs.megabytes(experiment, 1),
+        runtime=needs.minutes(experiment, 0.5),
     params:
-        settings=lambda wildcards: cells_of.world_text_settings(config),
+        settings=params(lambda wildcards: settings_of.corpus_settings(experiment)),
     script:
         "../scripts/world_text.py"
 
@@ -38,11 +38,11 @@ rule world_lm:
         "results/{run}/benchmarks/world_lm/{lm}.tsv"
     conda:
         "../envs/maskedsae.yaml"
-    threads: config["compute"]["threads"]
+    threads: experiment.compute.threads
     resources:
-        mem_mb=needs.megabytes(config, 2),
-        runtime=needs.minutes(config, 0.5),
+        mem_mb=needs.megabytes(experiment, 2),
+        runtime=needs.minutes(experiment, 0.5),
     params:
-        settings=lambda wildcards: cells_of.world_lm_settings(config, wildcards.lm),
+        settings=params(lambda wildcards: settings_of.language_model_settings(experiment, wildcards.lm)),
     script:
         "../scripts/world_lm.py"

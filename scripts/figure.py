@@ -1,8 +1,10 @@
 """Rules figure_*."""
 
-from maskedsae.grid import gathered
-from maskedsae.job import job
-from maskedsae.report.figures.draw import draw
+from maskedsae.jobs.entry import job
 
-with job(snakemake.log[0]):
-    draw(dict(snakemake.input.items()), gathered(snakemake.params.settings), list(snakemake.output))
+with job(snakemake) as entry:
+    from maskedsae.report.figures.draw import draw
+    from maskedsae.report.settings import FigureSettings
+
+    inputs, settings = dict(snakemake.input.items()), entry.settings(FigureSettings)
+    draw(inputs, settings, list(snakemake.output))

@@ -1,8 +1,9 @@
 """Rule model."""
 
-from maskedsae.files import write_json
-from maskedsae.job import job
-from maskedsae.models import describe
+from maskedsae.jobs.entry import job
 
-with job(snakemake.log[0]):
-    write_json(snakemake.output[0], describe(snakemake.params.settings))
+with job(snakemake) as entry:
+    from maskedsae.activations.language_models import write_facts
+    from maskedsae.activations.settings import ModelSettings
+
+    write_facts(snakemake.output[0], entry.settings(ModelSettings))

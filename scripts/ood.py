@@ -1,20 +1,17 @@
 """Rule ood."""
 
-from pathlib import Path
+from maskedsae.jobs.entry import job
 
-import torch
+with job(snakemake) as entry:
+    from maskedsae.scores.ood.scores import write_sae_probes
+    from maskedsae.scores.ood.settings import SaeProbing
 
-from maskedsae.files import write_json
-from maskedsae.grid import gathered
-from maskedsae.job import job, log
-from maskedsae.ood.intervals import write_scores
-from maskedsae.ood.scores import in_words, sae_probes
-
-with job(snakemake.log[0]):
-    torch.set_num_threads(1)  # sums differ with it, and the number of workers must not show
-    sae, settings = Path(snakemake.input.weights).parent, gathered(snakemake.params)
-    result, scored = sae_probes(snakemake.input.activations, sae, settings, workers=snakemake.threads)
-    write_scores(snakemake.output.rows, scored)
-    write_json(snakemake.output.summary, result)
-    cell = snakemake.wildcards
-    log.info("%s %s l0 %s: %s", cell.model, cell.stream, cell.l0, in_words(result))
+    settings, workers = entry.settings(SaeProbing), snakemake.threads
+    write_sae_probes(
+        snakemake.output.summary,
+        snakemake.output.rows,
+        snakemake.input.activations,
+        snakemake.input.weights,
+        settings,
+        workers,
+    )

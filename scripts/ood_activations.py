@@ -1,14 +1,11 @@
 """Rule ood_activations."""
 
-from maskedsae.files import read_json
-from maskedsae.grid import gathered
-from maskedsae.job import job
-from maskedsae.models import check_device, set_threads
-from maskedsae.ood.last_tokens import write_activations
+from maskedsae.jobs.entry import job
 
-with job(snakemake.log[0]):
-    compute = snakemake.config["compute"]
-    check_device(compute["device"], "float32")
-    set_threads(compute["threads"])
-    facts, settings = read_json(snakemake.input.model), gathered(snakemake.params.settings)
-    write_activations(snakemake.output[0], facts, settings, compute["device"])
+with job(snakemake) as entry:
+    from maskedsae.activations.language_models import read_facts
+    from maskedsae.scores.ood.last_tokens import write_activations
+    from maskedsae.scores.ood.settings import OodTexts
+
+    facts, settings = read_facts(snakemake.input.model), entry.settings(OodTexts)
+    write_activations(snakemake.output[0], facts, settings, entry.compute)

@@ -1,9 +1,11 @@
 """Rule ood_differences."""
 
-from maskedsae.files import write_json
-from maskedsae.grid import gathered
-from maskedsae.job import job
-from maskedsae.report.differences import differences
+from maskedsae.jobs.entry import job
 
-with job(snakemake.log[0]):
-    write_json(snakemake.output[0], differences(list(snakemake.input), gathered(snakemake.params)))
+with job(snakemake) as entry:
+    from maskedsae.inference.paired import differences
+    from maskedsae.inference.settings import DifferenceSettings
+    from maskedsae.jobs.files import write_json
+
+    settings = entry.settings(DifferenceSettings)
+    write_json(snakemake.output[0], differences(list(snakemake.input), settings))

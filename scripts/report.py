@@ -1,9 +1,10 @@
 """Rule report."""
 
-from maskedsae.grid import gathered
-from maskedsae.job import job, log
-from maskedsae.report.page import write_page
+from maskedsae.jobs.entry import job
 
-with job(snakemake.log[0]):
-    write_page(dict(snakemake.input.items()), gathered(snakemake.params.settings), snakemake.output[0])
-    log.info("%s: the report", snakemake.output[0])
+with job(snakemake) as entry:
+    from maskedsae.report.page import write_page
+    from maskedsae.report.settings import PageSettings
+
+    inputs, settings = dict(snakemake.input.items()), entry.settings(PageSettings)
+    write_page(inputs, settings, snakemake.output[0])

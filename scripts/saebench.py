@@ -1,20 +1,17 @@
 """Rule saebench."""
 
-from pathlib import Path
+from maskedsae.jobs.entry import job
 
-from maskedsae.files import read_json
-from maskedsae.grid import gathered
-from maskedsae.job import job, log
-from maskedsae.saebench.scoring import score
-from maskedsae.saebench.words import in_words
+with job(snakemake) as entry:
+    from maskedsae.activations.language_models import read_facts
+    from maskedsae.scores.saebench.scoring import score_cell
+    from maskedsae.scores.saebench.settings import Scoring
 
-cell = Path(snakemake.output[0]).parents[1]
-shared, data = Path(snakemake.input.shared).parent, Path(snakemake.input.data).parent
-name = Path(snakemake.log[0]).stem  # {model}_{stream}_{trainer}_l0_{l0}_seed_{seed}
-
-with job(snakemake.log[0]):
-    facts, settings = read_json(snakemake.input.model), gathered(snakemake.params.settings)
-    compute = snakemake.config["compute"]
-    results = score(cell, name, facts, settings, shared, data, compute["device"], compute["threads"])
-    of = snakemake.wildcards
-    log.info("%s %s l0 %s: %s", of.model, of.stream, of.l0, in_words(results))
+    score_cell(
+        snakemake.output[0],
+        read_facts(snakemake.input.model),
+        entry.settings(Scoring),
+        snakemake.input.shared,
+        snakemake.input.data,
+        entry.compute,
+    )

@@ -1,25 +1,14 @@
 """Rule saebench_data."""
 
-from pathlib import Path
+from maskedsae.jobs.entry import job
 
-from maskedsae.grid import gathered
-from maskedsae.job import job
-from maskedsae.leases import Lease
-from maskedsae.saebench.datasets import Folder
-from maskedsae.saebench.rows import Needs
+with job(snakemake) as entry:
+    from maskedsae.scores.saebench.settings import Texts
 
-manifest = Path(snakemake.output[0])
-
-with job(snakemake.log[0]), Lease(manifest.parent) as lease:
-    settings, sets = gathered(snakemake.params), Folder(manifest.parent)
-    if settings["data"]["source"] == "hub":
-        from maskedsae.saebench.fetching import fetch  # each imports what the other does without
-
-        fetch(sets, Needs(settings), settings["data"]["revisions"])
+    settings = entry.settings(Texts)
+    if settings.data.source == "hub":
+        from maskedsae.scores.saebench.fetching import write_data  # each imports what the other does without
     else:
-        from maskedsae.world.evaluations import write_stand_ins
+        from maskedsae.world.evaluations import write_data
 
-        corpus = Path(snakemake.input[0]) if snakemake.input else None
-        write_stand_ins(sets, Needs(settings), corpus, settings["seed"])
-    lease.check()
-    sets.write_manifest(manifest, settings)
+    write_data(snakemake.output[0], settings, corpus=snakemake.input[0] if snakemake.input else None)

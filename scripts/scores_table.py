@@ -1,11 +1,10 @@
 """Rule scores_table."""
 
-from maskedsae.grid import gathered
-from maskedsae.job import job, log
-from maskedsae.report.scores import collect, write_rows
+from maskedsae.jobs.entry import job
 
-with job(snakemake.log[0]):
-    streams = gathered(snakemake.params.settings)["streams"]
-    rows = collect(list(snakemake.input), {stream["name"]: stream["p"] for stream in streams})
-    write_rows(snakemake.output[0], rows)
-    log.info("%s: %s numbers of %d files", snakemake.output[0], f"{len(rows):,}", len(snakemake.input))
+with job(snakemake) as entry:
+    from maskedsae.scores.settings import ScoresTableSettings
+    from maskedsae.scores.table import write_table
+
+    settings = entry.settings(ScoresTableSettings)
+    write_table(snakemake.output[0], list(snakemake.input), settings)

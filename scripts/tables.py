@@ -1,13 +1,16 @@
 """Rule tables."""
 
-from pathlib import Path
+from maskedsae.jobs.entry import job
 
-from maskedsae.grid import gathered
-from maskedsae.job import job, log
-from maskedsae.report.make import write_report_tables
+with job(snakemake) as entry:
+    from maskedsae.inference.settings import TableSettings
+    from maskedsae.report.make import write_report_tables
 
-with job(snakemake.log[0]):
-    to = {name: snakemake.output[name] for name in ("tables", "verdicts", "summary")}
-    reference = Path(snakemake.input.published[0]).parent
-    write_report_tables(snakemake.input.scores, reference, gathered(snakemake.params.settings), to)
-    log.info("%s: the tables; %s: in short", Path(to["tables"][0]).parent if to["tables"] else "none", to["summary"])
+    write_report_tables(
+        snakemake.input.scores,
+        snakemake.input.published,
+        entry.settings(TableSettings).shown,
+        tables_to=list(snakemake.output.tables),
+        verdicts_to=snakemake.output.verdicts,
+        summary_to=snakemake.output.summary,
+    )

@@ -1,22 +1,9 @@
 """Rule tokens."""
 
-from pathlib import Path
+from maskedsae.jobs.entry import job
 
-from maskedsae.files import read_json
-from maskedsae.grid import gathered
-from maskedsae.job import job
-from maskedsae.leases import Lease
-from maskedsae.models import tokenizer_of
-from maskedsae.packing import token_arguments, write_tokens
+with job(snakemake) as entry:
+    from maskedsae.activations.tokenising import tokenise
+    from maskedsae.text.settings import TokenSettings
 
-folder = Path(snakemake.output[0]).parent
-
-with job(snakemake.log[0]), Lease(folder):
-    facts, settings = read_json(snakemake.input.model), gathered(snakemake.params)
-    write_tokens(
-        folder,
-        tokenizer_of(facts),
-        settings["corpus"],
-        **token_arguments(settings, facts["bos"]),
-        threads=snakemake.config["compute"]["token_threads"],
-    )
+    tokenise(snakemake.output[0], snakemake.input.model, entry.settings(TokenSettings), entry.compute)

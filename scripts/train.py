@@ -1,17 +1,16 @@
 """Rules train_*."""
 
-from pathlib import Path
+from maskedsae.jobs.entry import job
 
-from maskedsae.files import read_json
-from maskedsae.grid import folders_of, gathered
-from maskedsae.job import job
-from maskedsae.training import train_set
+with job(snakemake) as entry:
+    from maskedsae.activations.language_models import read_facts
+    from maskedsae.saes.settings import TrainJobSettings
+    from maskedsae.saes.training import folders_of, train_cells
 
-with job(snakemake.log[0]):
-    train_set(
+    train_cells(
         folders_of(snakemake.output),
-        gathered(snakemake.params),
-        read_json(snakemake.input.model),
-        Path(snakemake.input.tokens).parent,
-        snakemake.config["compute"],
+        entry.settings(TrainJobSettings),
+        read_facts(snakemake.input.model),
+        snakemake.input.tokens,
+        entry.compute,
     )

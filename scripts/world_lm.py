@@ -1,14 +1,10 @@
 """Rule world_lm."""
 
-from pathlib import Path
+from maskedsae.jobs.entry import job
 
-from maskedsae.job import job
-from maskedsae.models import set_threads
-from maskedsae.world.language_model import train_language_model
+with job(snakemake) as entry:
+    from maskedsae.world.language_model import train_language_model
+    from maskedsae.world.settings import LanguageModelSettings
 
-with job(snakemake.log[0]):
-    set_threads(snakemake.config["compute"]["threads"])
-    settings = snakemake.params.settings
-    train_language_model(
-        snakemake.input[0], Path(snakemake.output[0]).parent, settings["family"], settings["training"], settings["seed"]
-    )
+    settings = entry.settings(LanguageModelSettings)
+    train_language_model(snakemake.input[0], snakemake.output[0], settings, entry.compute.threads)

@@ -1,8 +1,10 @@
 """Rule world_text."""
 
-from maskedsae.job import job
-from maskedsae.world.text import write_corpus
+from maskedsae.jobs.entry import job
 
-with job(snakemake.log[0]):
-    settings = snakemake.params.settings
-    write_corpus(snakemake.output[0], settings["characters"], settings["seed"])
+with job(snakemake) as entry:
+    from maskedsae.world.settings import CorpusSettings
+    from maskedsae.world.text import write_corpus
+
+    settings = entry.settings(CorpusSettings)
+    write_corpus(snakemake.output[0], settings.characters, settings.seed)

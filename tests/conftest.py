@@ -20,10 +20,10 @@ from transformers import (
 )
 
 from cluster import Cluster
-from maskedsae.models import describe
-from maskedsae.packing import write_tokens
-from maskedsae.trainers import TRAINERS
-from maskedsae.training import train_set
+from maskedsae.activations.language_models import describe
+from maskedsae.saes.trainers import TRAINERS
+from maskedsae.saes.training import train_set
+from maskedsae.text.packing import write_tokens
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = ("gpt_neox", "gemma2")

@@ -9,14 +9,14 @@ from pathlib import Path
 import yaml
 from snakemake.utils import update_config
 
-from maskedsae.grid import figure_settings, l0_sets, page_settings, table_files, table_settings
-from maskedsae.ood.datasets import LABELS
-from maskedsae.report import plan
+from maskedsae.experiment.grid import figure_settings, l0_sets, page_settings, table_files, table_settings
+from maskedsae.inference.published import FILES
+from maskedsae.report import contents as plan
 from maskedsae.report.figures.draw import draw
 from maskedsae.report.make import write_report_tables
-from maskedsae.report.metrics import paper_metrics
-from maskedsae.report.published import FILES
-from maskedsae.report.scores import Row, write_rows
+from maskedsae.scores.metrics import paper_metrics
+from maskedsae.scores.ood.datasets import LABELS
+from maskedsae.scores.table import Row, write_rows
 
 ROOT = Path(__file__).parents[1]
 PAPER = yaml.safe_load((ROOT / "config.yaml").read_text())

@@ -53,10 +53,10 @@ def core_texts(name: str) -> list[str]:
 
 
 def fetch_all(every: list[dict], target: Path) -> None:
-    from maskedsae.errors import InputError
-    from maskedsae.saebench.datasets import Folder
-    from maskedsae.saebench.fetching import fetch
-    from maskedsae.saebench.rows import Needs
+    from maskedsae.jobs.errors import InputError
+    from maskedsae.scores.saebench.datasets import Folder
+    from maskedsae.scores.saebench.fetching import fetch
+    from maskedsae.scores.saebench.rows import Needs
 
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
     for settings in every:

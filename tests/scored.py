@@ -23,11 +23,11 @@ from sae_bench.evals.sparse_probing import eval_output as probing
 from sae_bench.evals.sparse_probing.eval_config import SparseProbingEvalConfig
 
 from checkout import ROOT
-from maskedsae.grid import l0_sets, table_settings
-from maskedsae.report.metrics import ACHIEVED_L0, paper_metrics
-from maskedsae.report.published import read_published
-from maskedsae.report.scores import Row, Scores
+from maskedsae.experiment.grid import l0_sets, table_settings
+from maskedsae.inference.published import read_published
 from maskedsae.report.tables import Table, make_tables
+from maskedsae.scores.metrics import ACHIEVED_L0, paper_metrics
+from maskedsae.scores.table import Row, Scores
 
 N_VALUES, K_VALUES = [5, 20], [1, 2]
 DATASETS = ["LabHC/bias_in_bios_class_set1_results", "canrager/amazon_reviews_mcauley_1and5_results"]
@@ -123,7 +123,7 @@ def scr(top_20: float) -> pairs.ScrEvalOutput:
 
 
 def probes(auc: float, ks: tuple[int, ...] = (1, 8)) -> dict:
-    """ood.json and oracle.json, as maskedsae.ood.scores makes them."""
+    """ood.json and oracle.json, as maskedsae.scores.ood.scores makes them."""
     aucs = {"ood": auc, "in_distribution": 0.75}
     facts = {test: {"auc": value, "interval": [value - 0.01, value + 0.01]} for test, value in aucs.items()}
     dataset = {test: {**fact, "rows": 300, "of_class_1": 150} for test, fact in facts.items()}

@@ -31,8 +31,8 @@ def main() -> None:
     import sae_bench.evals.sparse_probing.main as sparse_probing
     from transformer_lens import HookedTransformer
 
-    from maskedsae.saebench.language_model import hooked_transformer
-    from maskedsae.saefiles import load_for_saebench
+    from maskedsae.saes.formats import load_for_saebench
+    from maskedsae.scores.saebench.language_model import hooked_transformer
 
     facts = json.loads(Path(MODEL_FOLDER, "model.json").read_text())
     settings = json.loads(SETTINGS)

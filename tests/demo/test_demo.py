@@ -11,10 +11,10 @@ from dictionary_learning.utils import load_dictionary
 from sklearn.metrics import f1_score
 
 from checkout import snakemake_demo as snakemake
-from maskedsae.models import LanguageModel
-from maskedsae.saebench.language_model import hooked_transformer
-from maskedsae.saefiles import load_for_saebench
-from maskedsae.tokens import Tokens
+from maskedsae.activations.language_models import LanguageModel
+from maskedsae.saes.formats import load_for_saebench
+from maskedsae.scores.saebench.language_model import hooked_transformer
+from maskedsae.text.tokens import Tokens
 
 LAYER = 1
 

@@ -14,14 +14,14 @@ import pytest
 import yaml
 
 from checkout import snakemake_demo as snakemake
-from maskedsae.errors import InputError
-from maskedsae.files import read_json, sha256
-from maskedsae.grid import gathered, saebench_model_settings, saebench_settings, spelled_out
-from maskedsae.saebench import evals
-from maskedsae.saebench.language_model import hooked_transformer
-from maskedsae.saebench.names import EVALS, RECORDED, SCORES
-from maskedsae.saebench.scoring import score
-from maskedsae.saebench.shared import make_shared, share
+from maskedsae.experiment.grid import gathered, saebench_model_settings, saebench_settings, spelled_out
+from maskedsae.jobs.errors import InputError
+from maskedsae.jobs.files import read_json, sha256
+from maskedsae.scores.saebench import evals
+from maskedsae.scores.saebench.language_model import hooked_transformer
+from maskedsae.scores.saebench.names import EVALS, RECORDED, SCORES
+from maskedsae.scores.saebench.scoring import score
+from maskedsae.scores.saebench.shared import make_shared, share
 
 ROOT = Path(__file__).parents[2]
 MODELS = ("pythia-demo", "gemma-demo")

@@ -8,7 +8,7 @@ import pytest
 from checkout import Checkout, copy_workflow
 from cluster import most_gpus_at_once, wait_for
 from demo.test_scores import CELL, scores
-from maskedsae.files import read_json
+from maskedsae.jobs.files import read_json
 
 DEMO = ["--profile", "slurm", "--configfile", "profiles/demo/demo.yaml"]
 OFTEN = ("--slurm-init-seconds-before-status-checks", "1")  # looks after its jobs oftener than a cluster would like

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from maskedsae.configuration import SCHEMA, check
-from maskedsae.errors import InputError
+from maskedsae.experiment.configuration import SCHEMA, check
+from maskedsae.jobs.errors import InputError
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
 DEMO = Path(__file__).parents[2] / "profiles/demo/demo.yaml"

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from maskedsae.corpus import documents
-from maskedsae.errors import InputError
+from maskedsae.jobs.errors import InputError
+from maskedsae.text.corpus import documents
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 TEXTS = ["one", 'two "quoted", and\na second line', "drei \u2028 \U0001f984 \r\n", "x" * 300_000, " "]
@@ -121,7 +121,7 @@ def test_dataset_from_a_local_folder(tmp_path, monkeypatch):
 
 
 def test_dataset_that_is_not_there():
-    code = "from maskedsae.corpus import documents; next(documents({'dataset': 'no/such'}))"
+    code = "from maskedsae.text.corpus import documents; next(documents({'dataset': 'no/such'}))"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(SCRIPTS)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     last = done.stderr.splitlines()[-1]

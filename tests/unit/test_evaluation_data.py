@@ -17,11 +17,11 @@ import pytest
 import yaml
 from datasets import ClassLabel, Dataset, DatasetDict
 
-from maskedsae.configuration import check
-from maskedsae.errors import InputError
-from maskedsae.grid import gathered, saebench_data_settings, spelled_out
-from maskedsae.saebench.datasets import Folder, write_parquet
-from maskedsae.saebench.rows import AMAZON, BIOS, CODE, EUROPARL, GROUPS, LANGUAGE_PAIRS, NEWS, Needs
+from maskedsae.experiment.configuration import check
+from maskedsae.experiment.grid import gathered, saebench_data_settings, spelled_out
+from maskedsae.jobs.errors import InputError
+from maskedsae.scores.saebench.datasets import Folder, write_parquet
+from maskedsae.scores.saebench.rows import AMAZON, BIOS, CODE, EUROPARL, GROUPS, LANGUAGE_PAIRS, NEWS, Needs
 from maskedsae.world.evaluations import write_stand_ins
 from maskedsae.world.text import LONGEST, ood_prompts, write_corpus
 

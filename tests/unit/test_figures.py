@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskedsae.errors import InputError
-from maskedsae.grid import figure_settings, l0_sets, table_settings
-from maskedsae.report import plan, tables
+from maskedsae.experiment.grid import figure_settings, l0_sets, table_settings
+from maskedsae.inference.published import read_published
+from maskedsae.jobs.errors import InputError
+from maskedsae.report import contents as plan
+from maskedsae.report import tables
 from maskedsae.report.figures import draw as drawing
 from maskedsae.report.figures.training import read_curves
-from maskedsae.report.published import read_published
-from maskedsae.report.scores import Scores, read_rows, write_rows
 from maskedsae.report.style import SHADES, colour
+from maskedsae.scores.table import Scores, read_rows, write_rows
 from reported import DEMO, PAPER, ROOT, differences_of, figure, number, write_run
 
 FIGURES = sorted(plan.FIGURES)

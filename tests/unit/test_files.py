@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from maskedsae.errors import InputError
-from maskedsae.files import read_json, require_space, write_bytes, write_json
+from maskedsae.jobs.errors import InputError
+from maskedsae.jobs.files import read_json, require_space, write_bytes, write_json
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -28,8 +28,8 @@ def on_a_full_disk(code: str, folder: Path) -> subprocess.CompletedProcess:
 WRITE = """
 import os
 from pathlib import Path
-from maskedsae.errors import InputError
-from maskedsae.files import write_bytes
+from maskedsae.jobs.errors import InputError
+from maskedsae.jobs.files import write_bytes
 path = Path(os.environ["FOLDER"]) / "state.pt"
 write_bytes(path, b"old" * 100_000)
 try:
@@ -50,8 +50,8 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path):
 
 ASK = """
 import os
-from maskedsae.errors import InputError
-from maskedsae.files import require_space
+from maskedsae.jobs.errors import InputError
+from maskedsae.jobs.files import require_space
 require_space(os.environ["FOLDER"], 500_000, "little")
 try:
     require_space(os.environ["FOLDER"], 5_000_000, "the tokens")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from maskedsae import fingerprint as module
-from maskedsae.fingerprint import NO_NUMBERS, fingerprint
+from maskedsae.experiment import fingerprint as module
+from maskedsae.experiment.fingerprint import NO_NUMBERS, fingerprint
 
 PACKAGE = module.PACKAGE
 

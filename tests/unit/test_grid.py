@@ -8,8 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskedsae.errors import InputError
-from maskedsae.grid import (
+from maskedsae.experiment.grid import (
     L0Set,
     folders_of,
     l0_sets,
@@ -24,7 +23,8 @@ from maskedsae.grid import (
     token_settings,
     train_settings,
 )
-from maskedsae.packing import token_arguments
+from maskedsae.jobs.errors import InputError
+from maskedsae.text.packing import token_arguments
 
 PAPER = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
 PYTHIA, GEMMA, TRAINER = "pythia-160m-deduped", "gemma-2-2b", "matryoshka_batch_topk"

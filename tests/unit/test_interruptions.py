@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from conftest import COMPUTE, train_settings
-from maskedsae import checkpoints
-from maskedsae.errors import InputError
-from maskedsae.training import train_set
+from maskedsae.jobs.errors import InputError
+from maskedsae.saes import checkpoints
+from maskedsae.saes.training import train_set
 
 # Forked, so that a child is training within milliseconds and a kill finds it there, not at its imports.
 FORK = multiprocessing.get_context("fork")
@@ -100,7 +100,7 @@ def test_killed_while_writing(call, facts, tokens_folders, tmp_path, uninterrupt
 
 def test_killed_in_mixed_precision(facts, tokens_folders, tmp_path, monkeypatch):
     """What a GPU runs, on a CPU: bfloat16 under autocast, where the Matryoshka trainer's b_dec changes its dtype."""
-    monkeypatch.setattr("maskedsae.training.check_device", lambda device, autocast: None)
+    monkeypatch.setattr("maskedsae.saes.training.check_device", lambda device, autocast: None)
     settings = train_settings(autocast="bfloat16")
     # Each run in a child: oneDNN, which does bfloat16 on a CPU, hangs in a child forked after it was used.
     run_and_kill(lambda: train(tmp_path / "whole", facts, tokens_folders, settings), 120)

@@ -10,7 +10,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 def run(code: str) -> subprocess.CompletedProcess:
-    script = f"from maskedsae.job import job, log\nfrom maskedsae.errors import InputError\n{code}"
+    script = f"from maskedsae.jobs.entry import job, log\nfrom maskedsae.jobs.errors import InputError\n{code}"
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
     return subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
 
@@ -39,7 +39,7 @@ def test_lines_go_to_the_log_and_to_the_terminal(tmp_path):
 def test_sigterm_releases_what_is_held(tmp_path):
     """As a cluster stops a job: leases are files, and must not stay."""
     code = (
-        f"import os, signal\nfrom maskedsae.leases import Lease\nwith job(r'{tmp_path / 'b.log'}'), "
+        f"import os, signal\nfrom maskedsae.jobs.leases import Lease\nwith job(r'{tmp_path / 'b.log'}'), "
         f"Lease(r'{tmp_path / 'cell'}'):\n    os.kill(os.getpid(), signal.SIGTERM)\n    signal.pause()"
     )
     done = run(code)

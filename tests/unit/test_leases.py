@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from maskedsae.leases import Lease, LeaseLost, _machine
+from maskedsae.jobs.leases import Lease, LeaseLost, _machine
 
 FORK = multiprocessing.get_context("fork")
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskedsae.masks import mask_tokens, uniforms
+from maskedsae.activations.masks import mask_tokens, uniforms
 
 MASK, BOS, EOS = 7, 1, 2
 SEEDS = st.integers(0, 2**32 - 1)

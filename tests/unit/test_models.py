@@ -8,9 +8,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from conftest import FAMILIES, LAYER, model_entry
-from maskedsae.errors import InputError
-from maskedsae.models import LanguageModel, check_device, describe
-from maskedsae.saebench.language_model import hooked_transformer
+from maskedsae.activations.language_models import LanguageModel, check_device, describe
+from maskedsae.jobs.errors import InputError
+from maskedsae.scores.saebench.language_model import hooked_transformer
 
 CLOSE = 1e-5  # relative: what float32 leaves over between two orders of summation
 

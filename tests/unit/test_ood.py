@@ -11,18 +11,18 @@ from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from conftest import FAMILIES, LAYER
-from maskedsae.errors import InputError
-from maskedsae.files import write_json
-from maskedsae.models import LanguageModel
-from maskedsae.ood import datasets
-from maskedsae.ood.activations import Part, read_activations, to_bytes
-from maskedsae.ood.intervals import TESTS, Scored, paired_difference, read_scores, write_scores
-from maskedsae.ood.last_tokens import last_residuals, token_ids, write_activations
-from maskedsae.ood.latents import Encoder, most_different
-from maskedsae.ood.probes import balanced_rows, first_rows, fit
-from maskedsae.ood.scores import divide, oracle, sae_probes
-from maskedsae.shipped import OOD_SETS
-from maskedsae.trainers import TRAINERS
+from maskedsae.activations.language_models import LanguageModel
+from maskedsae.jobs.errors import InputError
+from maskedsae.jobs.files import write_json
+from maskedsae.saes.trainers import TRAINERS
+from maskedsae.scores.ood import datasets
+from maskedsae.scores.ood.activations import Part, read_activations, to_bytes
+from maskedsae.scores.ood.intervals import TESTS, Scored, paired_difference, read_scores, write_scores
+from maskedsae.scores.ood.last_tokens import last_residuals, token_ids, write_activations
+from maskedsae.scores.ood.latents import Encoder, most_different
+from maskedsae.scores.ood.probes import balanced_rows, first_rows, fit
+from maskedsae.scores.ood.scores import divide, oracle, sae_probes
+from maskedsae.text.sae_probes_data import OOD_SETS
 
 OF_ACTIVATIONS = {"rows": 240, "max_tokens": 1024, "bos": None, "dtype": "float32", "batch_tokens": 4096}
 SETTINGS = {

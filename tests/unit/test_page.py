@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from maskedsae.errors import InputError
-from maskedsae.grid import l0_sets
-from maskedsae.report import facts, plan, tables
+from maskedsae.experiment.grid import l0_sets
+from maskedsae.jobs.errors import InputError
+from maskedsae.report import contents as plan
+from maskedsae.report import records as facts
+from maskedsae.report import tables
 from maskedsae.report.page import write_page
-from maskedsae.report.scores import read_rows
+from maskedsae.scores.table import read_rows
 from reported import DEMO, page_of, write_run
 
 CLOCKS = ["1.json", "2.json"]

@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 
 from checkout import ROOT
-from maskedsae.grid import table_settings
-from maskedsae.report.metrics import paper_metrics
-from maskedsae.report.published import FILES
+from maskedsae.experiment.grid import table_settings
+from maskedsae.inference.published import FILES
+from maskedsae.scores.metrics import paper_metrics
 from scored import PAPER, PUBLISHED
 
 PYTHIA, GEMMA = PAPER["models"]

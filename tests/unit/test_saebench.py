@@ -17,16 +17,16 @@ from sae_bench.evals.core import main as core
 from sae_bench.evals.scr_and_tpp import main as scr_and_tpp
 
 from conftest import FAMILIES, LAYER
-from maskedsae.errors import InputError
-from maskedsae.files import write_json
-from maskedsae.saebench.checks import check_result, check_sae, check_shared
-from maskedsae.saebench.children import run_child
-from maskedsae.saebench.language_model import hooked_transformer
-from maskedsae.saebench.recorded import RecordedCalls
-from maskedsae.saebench.shared import finished_part, remove_unfinished
-from maskedsae.saebench.variance import Centred
-from maskedsae.saebench.workplace import identity, unshared, workplace
-from maskedsae.saefiles import load_for_saebench
+from maskedsae.jobs.errors import InputError
+from maskedsae.jobs.files import write_json
+from maskedsae.saes.formats import load_for_saebench
+from maskedsae.scores.saebench.checks import check_result, check_sae, check_shared
+from maskedsae.scores.saebench.children import run_child
+from maskedsae.scores.saebench.language_model import hooked_transformer
+from maskedsae.scores.saebench.recorded import RecordedCalls
+from maskedsae.scores.saebench.shared import finished_part, remove_unfinished
+from maskedsae.scores.saebench.variance import Centred
+from maskedsae.scores.saebench.workplace import identity, unshared, workplace
 from unit.test_files import on_a_full_disk
 
 HOOK = f"blocks.{LAYER}.hook_resid_post"
@@ -174,8 +174,8 @@ def test_a_child_that_dies_is_named_with_the_reason(tmp_path, work, line):
 FULL = """
 import os
 from pathlib import Path
-from maskedsae.errors import InputError
-from maskedsae.saebench.children import run_child
+from maskedsae.jobs.errors import InputError
+from maskedsae.scores.saebench.children import run_child
 folder = Path(os.environ["FOLDER"]) / "work"
 folder.mkdir()
 try:

@@ -5,8 +5,8 @@ import torch
 from sae_bench.evals.scr_and_tpp import main as scr_and_tpp
 from sae_bench.evals.sparse_probing.probe_training import Probe
 
-from maskedsae.saebench.remembered import Remembered, remembering
-from maskedsae.saebench.shared import stand_in
+from maskedsae.scores.saebench.remembered import Remembered, remembering
+from maskedsae.scores.saebench.shared import stand_in
 
 FACTS = {"name": "small", "width": 16, "layer": 0}
 

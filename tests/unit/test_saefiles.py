@@ -9,11 +9,11 @@ from dictionary_learning.utils import load_dictionary
 from sae_lens import SAE
 
 from conftest import COMPUTE, train_settings
-from maskedsae.models import LanguageModel
-from maskedsae.saefiles import load_for_saebench
-from maskedsae.tokens import Tokens
-from maskedsae.trainers import TRAINERS
-from maskedsae.training import train_set
+from maskedsae.activations.language_models import LanguageModel
+from maskedsae.saes.formats import load_for_saebench
+from maskedsae.saes.trainers import TRAINERS
+from maskedsae.saes.training import train_set
+from maskedsae.text.tokens import Tokens
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_three_loaders_reconstruct_alike(trainer, cells, activations):
 @torch.no_grad()
 def test_loaders_agree_on_an_sae_of_mixed_precision(activations, facts, tokens_folders, tmp_path, monkeypatch):
     """As a GPU trains it: b_dec is then bfloat16 in ae.pt."""
-    monkeypatch.setattr("maskedsae.training.check_device", lambda device, autocast: None)
+    monkeypatch.setattr("maskedsae.saes.training.check_device", lambda device, autocast: None)
     settings = train_settings(autocast="bfloat16")
     with torch.enable_grad():
         train_set({8: tmp_path}, settings, facts["gpt_neox"], tokens_folders["gpt_neox"], COMPUTE)

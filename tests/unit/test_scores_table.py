@@ -10,10 +10,10 @@ from sae_bench.evals.core.eval_output import ReconstructionQualityMetrics
 from sae_bench.evals.scr_and_tpp.eval_output import ScrMetrics, TppMetrics
 from sae_bench.evals.sparse_probing.eval_output import SparseProbingSaeMetrics
 
-from maskedsae.errors import InputError
-from maskedsae.grid import l0_sets, oracles, score_files
-from maskedsae.report.metrics import paper_metrics
-from maskedsae.report.scores import COLUMNS, Scores, collect, read_rows, write_rows
+from maskedsae.experiment.grid import l0_sets, oracles, score_files
+from maskedsae.jobs.errors import InputError
+from maskedsae.scores.metrics import paper_metrics
+from maskedsae.scores.table import COLUMNS, Scores, collect, read_rows, write_rows
 from scored import DATASETS, N_VALUES, OOD_DATASETS, probes, write_cell
 
 PAPER = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from conftest import COMPUTE, train_settings
-from maskedsae.errors import InputError
-from maskedsae.masks import mask_tokens
-from maskedsae.models import LanguageModel
-from maskedsae.tokens import Tokens
-from maskedsae.training import make_stream, train_set
+from maskedsae.activations.language_models import LanguageModel
+from maskedsae.activations.masks import mask_tokens
+from maskedsae.jobs.errors import InputError
+from maskedsae.saes.training import make_stream, train_set
+from maskedsae.text.tokens import Tokens
 
 
 def stream_of(facts, tokens_folders, family="gpt_neox", p=0.3, seed=0, lm_batch=4, **training):

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from checkout import ROOT
-from maskedsae.grid import table_files, table_settings
+from maskedsae.experiment.grid import table_files, table_settings
 from maskedsae.report.make import write_report_tables
-from maskedsae.report.scores import write_rows
 from maskedsae.report.tables import DEMO
 from maskedsae.report.writers import _tex, to_csv, to_latex, to_markdown
+from maskedsae.scores.table import write_rows
 from scored import KEYS, PAPER, paper_with, plain, rows_of, table_of, tables_of
 
 

@@ -5,12 +5,12 @@ import io
 
 import pytest
 
-from maskedsae.errors import InputError
-from maskedsae.grid import table_settings
-from maskedsae.report.metrics import paper_metrics
-from maskedsae.report.scores import Scores
+from maskedsae.experiment.grid import table_settings
+from maskedsae.jobs.errors import InputError
 from maskedsae.report.tables import Table, make_tables
 from maskedsae.report.writers import to_csv, to_latex, to_markdown
+from maskedsae.scores.metrics import paper_metrics
+from maskedsae.scores.table import Scores
 from scored import KEYS, PAPER, PUBLISHED, paper_with, plain, rows_of, table_of, tables_of
 
 L0S = (20, 40, 80, 160)

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from maskedsae import packing as module
-from maskedsae.errors import InputError
-from maskedsae.packing import write_tokens
-from maskedsae.tokens import Tokens
+from maskedsae.jobs.errors import InputError
+from maskedsae.text import packing as module
+from maskedsae.text.packing import write_tokens
+from maskedsae.text.tokens import Tokens
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SPECIAL = ["<bos>", "<eos>"]
@@ -337,7 +337,7 @@ def test_what_does_not_fit_is_made_again(tmp_path, monkeypatch, caplog):
 ENDLESS = """
 import json, sys
 from transformers import PreTrainedTokenizerFast
-from maskedsae.packing import write_tokens
+from maskedsae.text.packing import write_tokens
 folder, tokenizer, arguments = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 print("ready", flush=True)
 write_tokens(folder, PreTrainedTokenizerFast.from_pretrained(tokenizer), **arguments)

@@ -7,11 +7,11 @@ import torch
 from dictionary_learning.training import get_norm_factor, trainSAE
 
 from conftest import COMPUTE, train_settings
-from maskedsae.errors import InputError
-from maskedsae.models import LanguageModel
-from maskedsae.tokens import Tokens
-from maskedsae.trainers import TRAINERS, trainer_arguments
-from maskedsae.training import make_stream, norm_factor, train_set
+from maskedsae.activations.language_models import LanguageModel
+from maskedsae.jobs.errors import InputError
+from maskedsae.saes.trainers import TRAINERS, trainer_arguments
+from maskedsae.saes.training import make_stream, norm_factor, train_set
+from maskedsae.text.tokens import Tokens
 
 
 def stream_of(settings, facts, folder):
@@ -41,7 +41,7 @@ def test_equals_train_sae_bit_for_bit(trainer, family, precision, facts, tokens_
     settings = train_settings(trainer, tokens=64 * 110, norm_batches=101, autocast=precision)
     if precision == "bfloat16":
         settings["model"]["dtype"] = "bfloat16"
-        monkeypatch.setattr("maskedsae.training.check_device", lambda device, autocast: None)
+        monkeypatch.setattr("maskedsae.saes.training.check_device", lambda device, autocast: None)
         monkeypatch.setattr(
             "dictionary_learning.training.nullcontext", lambda: torch.autocast("cpu", dtype=torch.bfloat16)
         )

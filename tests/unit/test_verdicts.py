@@ -5,13 +5,13 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from maskedsae.grid import difference_settings, table_settings
-from maskedsae.ood.intervals import Scored, paired_difference, write_scores
-from maskedsae.report.differences import differences
+from maskedsae.experiment.grid import difference_settings, table_settings
+from maskedsae.inference.differences import differences
+from maskedsae.inference.verdicts import NOT_TESTED, OPPOSITE, SAME, SIGN_ONLY, WITHIN, verdicts
 from maskedsae.report.make import ood_interval
-from maskedsae.report.metrics import paper_metrics
-from maskedsae.report.scores import Row, Scores
-from maskedsae.report.verdicts import NOT_TESTED, OPPOSITE, SAME, SIGN_ONLY, WITHIN, verdicts
+from maskedsae.scores.metrics import paper_metrics
+from maskedsae.scores.ood.intervals import Scored, paired_difference, write_scores
+from maskedsae.scores.table import Row, Scores
 from scored import PAPER, PUBLISHED, rows_of
 
 METRICS = {metric.key: metric for metric in paper_metrics(PAPER["report"])}
@@ -225,7 +225,7 @@ def test_differences_use_the_configurations_bootstrap(monkeypatch, tmp_path):
         asked.append((resamples, seed))
         return {"ood": aucs, "in_distribution": aucs}
 
-    monkeypatch.setattr("maskedsae.report.differences.paired_difference", paired)
+    monkeypatch.setattr("maskedsae.inference.differences.paired_difference", paired)
     config = deepcopy(PAPER) | {"world": {}}
     config["ood"] |= {"bootstrap": 50, "seed": 3}
     files = [tmp_path / f"results/r/m/{stream}/t/l0_20/seed_0/scores/ood_rows.csv" for stream in ("clean", "mask30")]

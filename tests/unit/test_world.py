@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from maskedsae.errors import InputError
-from maskedsae.shipped import OOD_SETS, data_folder
+from maskedsae.jobs.errors import InputError
+from maskedsae.text.sae_probes_data import OOD_SETS, data_folder
 from maskedsae.world.architectures import build_model, scale_residual_stream
 from maskedsae.world.language_model import train_language_model
 from maskedsae.world.spelling import ANSWER, WORD, Speller

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from checkout import ROOT, TINY, Checkout, copy_data, copy_workflow
-from maskedsae import resources
-from maskedsae.grid import L0Set, l0_sets
+from maskedsae.experiment import resources
+from maskedsae.experiment.grid import L0Set, l0_sets
 
 PROFILE = ["--profile", "slurm"]
 

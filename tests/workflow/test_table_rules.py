@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from checkout import Checkout, copy_workflow, demo_config
-from maskedsae.grid import l0_sets
-from maskedsae.report.scores import read_rows
+from maskedsae.experiment.grid import l0_sets
+from maskedsae.scores.table import read_rows
 from recomputed import check_tables
 from scored import probes, write_cell
 

@@ -1,58 +1,64 @@
 """Parts of the page: figures inline, in the page's own colours; captions; tables."""
 
 import re
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from docutils.core import publish_parts
 
-from .style import ALERT, GRID, INK, MUTED, PAPER, colour
-from .tables import Cell, Line, Table, rounded
+from ..activations.settings import Stream
+from .style import ALERT, GRID, INK, MUTED, PAPER, looks
+from .tables import Entry, Line, Table, rounded
 from .writers import HEADINGS, MINUS, signed
 
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper", ALERT: "alert"}
 
 
-def mark(p: float) -> str:
-    """The CSS variable of this share of masked tokens."""
-    return f"p{round(100 * p)}"
+class Palette:
+    """Each stream's colour as a CSS variable, so that figures and tables follow the page's light and dark."""
+
+    def __init__(self, streams: Sequence[Stream]):
+        self.looks = looks(streams)
+        self.variables = {name: f"stream{number}" for number, name in enumerate(self.looks)}
+
+    def css(self) -> str:
+        light, dark = (
+            " ".join(f"--{self.variables[name]}: {getattr(look, page)};" for name, look in self.looks.items())
+            for page in ("light", "dark")
+        )
+        return f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
+
+    def inline_svg(self, path: str | Path, name: str, title: str) -> str:
+        """A figure as part of the page: named, with ids of its own, and colours that follow the page's."""
+        svg = Path(path).read_text()
+        svg = svg[svg.index("<svg") :]
+        svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+        svg = re.sub(r'\b(id="|xlink:href="#|url\(#)', rf"\g<1>{name}-", svg)
+        names = {colour.lower(): variable for colour, variable in VARIABLES.items()}
+        names |= {look.light.lower(): self.variables[stream] for stream, look in self.looks.items()}
+        svg = re.sub(r"#[0-9a-fA-F]{6}\b", lambda found: _variable(found[0], names), svg)
+        head = f'<svg role="img" aria-label="{escape(title)}" aria-describedby="{name}-caption" '
+        return re.sub(r'(width|height)="[\d.]+pt" ', "", svg.replace("<svg ", head, 1), count=2).strip()
 
 
-def palette(shares: list[float]) -> str:
-    """CSS: each share's colour, on light and dark pages and on paper."""
-    light, dark = (" ".join(f"--{mark(p)}: {colour(p, on_dark)};" for p in shares) for on_dark in (False, True))
-    return f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
-
-
-def inline_svg(path: str | Path, name: str, title: str, shares: list[float]) -> str:
-    """A figure as part of the page: named, with ids of its own, and colours that follow the page's."""
-    svg = Path(path).read_text()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\b(id="|xlink:href="#|url\(#)', rf"\g<1>{name}-", svg)
-    names = {hexes.lower(): variable for hexes, variable in VARIABLES.items()}
-    names |= {colour(p).lower(): mark(p) for p in shares}
-    svg = re.sub(r"#[0-9a-fA-F]{6}\b", lambda found: _variable(found[0], names), svg)
-    head = f'<svg role="img" aria-label="{escape(title)}" aria-describedby="{name}-caption" '
-    return re.sub(r'(width|height)="[\d.]+pt" ', "", svg.replace("<svg ", head, 1), count=2).strip()
-
-
-def _variable(colour_in_file: str, names: dict[str, str]) -> str:
-    name = names.get(colour_in_file.lower())
-    return f"var(--{name})" if name else colour_in_file
+def _variable(colour: str, names: dict[str, str]) -> str:
+    name = names.get(colour.lower())
+    return f"var(--{name})" if name else colour
 
 
 def caption(path: str | Path) -> str:
     """reStructuredText, since Snakemake's own report wants that."""
     options = {"file_insertion_enabled": False, "raw_enabled": False, "report_level": 5, "initial_header_level": 3}
-    return publish_parts(Path(path).read_text(), writer="html5", settings_overrides=options)["body"].strip()
+    body: str = publish_parts(Path(path).read_text(), writer="html5", settings_overrides=options)["body"]
+    return body.strip()
 
 
 def table_html(table: Table) -> str:
     methods = any(line.method for line in table.lines)
     heads = ["Metric", *(["Method"] if methods else [])]
     columns = [f'<th scope="col" class="text">{head}</th>' for head in heads]
-    columns += [f'<th scope="col">{table.by} = {column:g}</th>' for column in table.columns]
+    columns += [f'<th scope="col">{escape(head)}</th>' for head in table.columns]
     lines = [
         f"<table><caption>{escape(_named(table.name))}: {escape(table.title)}</caption>",
         f"<thead><tr>{''.join(columns)}</tr></thead>",
@@ -65,7 +71,7 @@ def table_html(table: Table) -> str:
             lines.append(f'<tr class="heading"><th colspan="{width}">{escape(HEADINGS[line.block])}</th></tr>')
         first = before is None or (before.block, before.metric) != (line.block, line.metric)
         lines.append(_row(line, first, methods))
-        if any(cell.published for cell in line.cells):
+        if any(entry.published for entry in line.entries):
             lines.append(_published_row(line, methods))
         before = line
     return "\n".join([*lines, "</tbody></table>"])
@@ -79,25 +85,25 @@ def _named(name: str) -> str:
 def _row(line: Line, first: bool, methods: bool) -> str:
     label = f'<th scope="row" class="text">{escape(line.label if first else "")}</th>'
     method = f'<td class="text">{escape(line.method)}</td>' if methods else ""
-    cells = "".join(_cell(line, cell) for cell in line.cells)
+    cells = "".join(_cell(line, entry) for entry in line.entries)
     return ('<tr class="first">' if first else "<tr>") + f"{label}{method}{cells}</tr>"
 
 
-def _cell(line: Line, cell: Cell) -> str:
-    if not cell.values:
-        return "<td></td>" if line.is_blank(cell) else "<td>—</td>"
-    text = signed(cell.printed) if line.signed else cell.printed.replace("-", MINUS)
-    deviation = f' <span class="sd">± {cell.printed_sd}</span>' if cell.printed_sd else ""
-    kind = "number best" if cell.best else "number"
+def _cell(line: Line, entry: Entry) -> str:
+    if not entry.values:
+        return "<td></td>" if line.is_blank(entry) else "<td>—</td>"
+    text = signed(entry.printed) if line.signed else entry.printed.replace("-", MINUS)
+    deviation = f' <span class="sd">± {entry.printed_sd}</span>' if entry.printed_sd else ""
+    kind = "number best" if entry.best else "number"
     return f'<td class="{kind}">{text}{deviation}</td>'
 
 
 def _published_row(line: Line, methods: bool) -> str:
     cells = [
-        f'<td class="number">{cell.published} ({signed(rounded(cell.difference, cell.decimals))})</td>'
-        if cell.published is not None
+        f'<td class="number">{entry.published} ({signed(rounded(entry.difference, entry.decimals))})</td>'
+        if entry.published is not None
         else "<td></td>"
-        for cell in line.cells
+        for entry in line.entries
     ]
     before = "<td></td>" if methods else ""
     return f'<tr class="paper">{before}<td class="text">paper</td>{"".join(cells)}</tr>'

@@ -1,45 +1,43 @@
 """All tables, verdicts and the terminal's summary, from scores.csv."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ..files import write_bytes, write_json
-from ..ood.intervals import paired_difference
-from .published import read_published
-from .scores import Scores, read_rows
+from ..inference.paired import paired_difference
+from ..inference.published import read_published
+from ..inference.settings import Shown
+from ..inference.verdicts import verdicts
+from ..jobs.files import write_bytes, write_json
+from ..jobs.log import log
+from ..scores.table import Scores, read_rows
 from .summary import summary
 from .tables import make_tables
-from .verdicts import ORACLE, Cell, streams_by_p, verdicts
 from .writers import to_csv, to_latex, to_markdown
 
 WRITERS = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex}
 
 
-def write_report_tables(scores_csv: str | Path, reference: str | Path, settings: dict, to: dict) -> None:
-    """`to` says where: tables (paths NAME.csv, NAME.md, NAME.tex), verdicts (JSON) and summary (text)."""
-    scores, published = Scores(read_rows(scores_csv)), read_published(reference)
-    tables = make_tables(settings, scores, published)
-    for path in map(Path, to["tables"]):
+def write_report_tables(
+    scores_csv: str | Path,
+    published_files: Sequence[str],
+    shown: Shown,
+    tables_to: list[str],
+    verdicts_to: str,
+    summary_to: str,
+) -> None:
+    """`published_files`: those of reference/. `tables_to`: paths NAME.csv, NAME.md, NAME.tex; the verdicts are JSON, the summary is text."""
+    scores, published = Scores(read_rows(scores_csv)), read_published(Path(published_files[0]).parent)
+    tables = make_tables(shown, scores, published)
+    for path in map(Path, tables_to):
         write_bytes(path, WRITERS[path.suffix](tables[path.stem]).encode())
-    found = verdicts(settings, scores, published, ood_interval(settings, scores))
-    write_json(to["verdicts"], [asdict(verdict) | {"demo": settings["demo"]} for verdict in found])
-    write_bytes(to["summary"], summary(tables, scores, settings["seeds"], found).encode())
 
-
-def ood_interval(settings: dict, scores: Scores):
-    """The paired bootstrap of mean AUCs out of distribution, of two SAEs or the oracle, by rows that both scored."""
-    stream_of = streams_by_p(settings)
-
-    def rows(model: str, trainer: str, seed: int, cell: Cell) -> Path:
-        if cell == ORACLE:
-            return Path(scores.oracle_row(model).source).with_name("oracle_rows.csv")
-        p, l0 = cell
-        return Path(scores.row(model, stream_of[p], trainer, l0, seed, "ood.auc").source).with_name("ood_rows.csv")
-
-    def interval(model: str, trainer: str, seed: int, one: Cell, other: Cell) -> tuple[float, float]:
-        files = [rows(model, trainer, seed, cell) for cell in (one, other)]
-        paired = paired_difference(*files, settings["ood"]["bootstrap"], settings["ood"]["seed"])
+    def interval(one: Path, other: Path) -> tuple[float, float]:
+        paired = paired_difference(one, other, shown.ood["bootstrap"], shown.ood["seed"])
         low, high = paired["ood"]["interval"]
         return low, high
 
-    return interval
+    found = verdicts(shown, scores, published, interval)
+    write_json(verdicts_to, [asdict(verdict) | {"demo": shown.demo} for verdict in found])
+    write_bytes(summary_to, summary(tables, scores, shown, found).encode())
+    log.info("%s: the tables; in short: %s", Path(tables_to[0]).parent if tables_to else "none", summary_to)

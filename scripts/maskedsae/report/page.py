@@ -2,21 +2,25 @@
 
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from ..errors import InputError
-from ..files import read_json, write_bytes
-from . import facts, html
-from .equal_l0 import TOLERANCE
-from .plan import FIGURES
-from .plan import figures as plan_figures
-from .published import read_published
-from .scores import Scores, read_rows
+from ..inference.equal_l0 import TOLERANCE
+from ..inference.published import read_published
+from ..inference.settings import Shown
+from ..inference.verdicts import NOT_TESTED, OPPOSITE, SAME, WITHIN
+from ..jobs.errors import InputError
+from ..jobs.files import read_json, read_list, write_bytes
+from ..jobs.log import log
+from ..scores.table import Scores, read_rows
+from . import html, records
+from .contents import FIGURES
+from .settings import PageSettings
+from .style import label
 from .tables import DEMO, Table, make_tables, rounded
-from .verdicts import NOT_TESTED, OPPOSITE, SAME, WITHIN
 from .words import caveats, clock, lead, memory, warnings
 from .writers import signed
 
@@ -33,80 +37,91 @@ SECTIONS = {
 NARROW = ("tradeoff",)
 
 
-def write_page(inputs: dict, settings: dict, to: str | Path) -> None:
-    """`inputs` as plan.page_inputs has them, `settings` as grid.page_settings."""
-    for path in (path for of in inputs.values() for path in ([of] if isinstance(of, str) else of)):
+Inputs = dict[str, str | list[str]]  # what the page is made from, by what it is
+
+
+def write_page(inputs: Inputs, settings: PageSettings, to: str | Path) -> None:
+    for path in (path for given in inputs.values() for path in ([given] if isinstance(given, str) else given)):
         if not Path(path).exists():
             raise InputError(f"{path}: missing: ask Snakemake for it, and its job says why it cannot be made")
     if not inputs["quality"]:
         raise InputError("configuration: tables: there is none, and the report shows what the tables show: add one")
     environment = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined)
-    template = environment.from_string(Path(inputs["template"]).read_text())
-    css = Markup(Path(inputs["css"]).read_text())
+    template = environment.from_string(Path(_one(inputs, "template")).read_text())
+    css = Markup(Path(_one(inputs, "css")).read_text())
     write_bytes(to, template.render(css=css, **context(inputs, settings)).encode())
+    log.info("%s: the report", to)
 
 
-def context(inputs: dict, settings: dict) -> dict:
+def _one(inputs: Inputs, name: str) -> str:
+    path = inputs[name]
+    assert isinstance(path, str)
+    return path
+
+
+def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
     """All that stands on the page."""
-    scores = Scores(read_rows(inputs["scores"]))
-    saes = facts.read_saes(inputs["quality"])
-    verdicts = read_json(inputs["verdicts"])
+    shown, palette = settings.shown, html.Palette(settings.shown.streams)
+    scores = Scores(read_rows(_one(inputs, "scores")))
+    saes = records.read_saes(list(inputs["quality"]))
+    verdicts: list[dict[str, Any]] = read_list(_one(inputs, "verdicts"))
     found = [claim["verdict"] for claim in verdicts]
     published = read_published(Path(inputs["published"][0]).parent)
-    tables = make_tables(settings, scores, published)
-    steps = [facts.read_step(**step) for step in settings["steps"]]
-    shares = sorted({stream["p"] for stream in settings["streams"]})
+    tables = make_tables(shown, scores, published)
+    steps = [
+        records.read_step(step.words, step.gpus, list(step.files), list(step.provenance)) for step in settings.steps
+    ]
     return {
-        "run": settings["configuration"]["run"],
-        "demo": DEMO if settings["demo"] else "",
-        "seeds": len(settings["seeds"]),
-        "several_trainers": len(settings["trainers"]) > 1,
+        "run": shown.run,
+        "demo": DEMO if shown.demo else "",
+        "seeds": len(shown.seeds),
+        "several_trainers": len(shown.trainers) > 1,
         "sections": SECTIONS.items(),
-        "palette": Markup(html.palette(shares)),
-        "lead": lead(saes, settings),
+        "palette": Markup(palette.css()),
+        "lead": lead(saes, shown),
         "verdicts": [_claim(claim) for claim in verdicts],
         "counts": [(kind, found.count(kind)) for kind in (SAME, OPPOSITE, WITHIN, NOT_TESTED) if kind in found],
-        "figures": _figures(inputs, settings, shares),
-        "differences": _differences(read_json(inputs["differences"]), settings),
-        "saes": _saes(saes, settings),
+        "figures": _figures(inputs, settings, palette),
+        "differences": _differences(read_list(_one(inputs, "differences")), shown, palette),
+        "saes": _saes(saes, settings, palette),
         "tolerance": f"{TOLERANCE:.0%}",
         "measured_tokens": f"{saes[0].quality['tokens']:,}",
         **_tables([table for of_name in tables.values() for table in of_name]),
         "warnings": warnings(saes),
-        "caveats": caveats(settings, published.known_spread()),
-        "facts": _facts(saes, settings),
+        "caveats": caveats(shown, published.known_spread()),
+        "facts": _about(saes, settings),
         "steps": [_step(step) for step in steps],
-        "total": _step(facts.total(steps)) | {"gpu": _hours(sum(step.gpu_hours for step in steps))},
+        "total": _step(records.total(steps)) | {"gpu": _hours(sum(step.gpu_hours for step in steps))},
         "unrecorded": any(step.unrecorded for step in steps),
         "sources": _sources(inputs),
         "versions": {
             "Versions: training": _versions([sae.provenance for sae in saes]),
             "Versions: SAEBench": _versions([read_json(path) for path in inputs["scoring"]]),
         },
-        "configuration": yaml.safe_dump(settings["configuration"], sort_keys=False, allow_unicode=True, width=100),
+        "configuration": yaml.safe_dump(settings.configuration, sort_keys=False, allow_unicode=True, width=100),
     }
 
 
-def _figures(inputs: dict, settings: dict, shares: list[float]) -> dict[str, list[dict]]:
+def _figures(inputs: Inputs, settings: PageSettings, palette: html.Palette) -> dict[str, list[dict[str, Any]]]:
     """{figure: one for each trainer}; a figure that this configuration does not have has none."""
     captions = {Path(path).stem: path for path in inputs["captions"]}
-    figures: dict[str, list[dict]] = {name: [] for name in FIGURES}
-    for file, (name, trainer) in plan_figures(settings["configuration"]).items():
-        path = next(path for path in inputs["figures"] if Path(path).stem == file)
-        figures[name].append(
+    figures: dict[str, list[dict[str, Any]]] = {name: [] for name in FIGURES}
+    for drawn in settings.figures:
+        path = next(path for path in inputs["figures"] if Path(path).stem == drawn.file)
+        figures[drawn.figure].append(
             {
-                "file": file,
-                "title": FIGURES[name],
-                "trainer": trainer if len(settings["trainers"]) > 1 else "",
-                "narrow": name in NARROW,
-                "svg": Markup(html.inline_svg(path, file, FIGURES[name], shares)),
-                "caption": Markup(html.caption(captions[name])),
+                "file": drawn.file,
+                "title": FIGURES[drawn.figure],
+                "trainer": drawn.trainer if len(settings.shown.trainers) > 1 else "",
+                "narrow": drawn.figure in NARROW,
+                "svg": Markup(palette.inline_svg(path, drawn.file, FIGURES[drawn.figure])),
+                "caption": Markup(html.caption(captions[drawn.figure])),
             }
         )
     return figures
 
 
-def _claim(claim: dict) -> dict:
+def _claim(claim: dict[str, Any]) -> dict[str, Any]:
     """With one difference, its numbers; with several, how far they reach."""
     ours = [difference["ours"] for difference in claim["differences"]]
     printed = [difference["published"] for difference in claim["differences"] if difference["published"] is not None]
@@ -119,12 +134,10 @@ def _range(values: list[float]) -> str:
     return " to ".join(dict.fromkeys((ends[0][0], ends[-1][0]))) if ends else "—"
 
 
-def _differences(entries: list[dict], settings: dict) -> list[dict]:
-    p_of = {stream["name"]: stream["p"] for stream in settings["streams"]}
+def _differences(entries: list[dict[str, Any]], shown: Shown, palette: html.Palette) -> list[dict[str, Any]]:
     rows = []
     for model, of_model in groupby(entries, key=lambda entry: entry["model"]):
         for number, entry in enumerate(of_model):
-            p = p_of[entry["stream"]]
             tests = [
                 {
                     "mean": signed(rounded(entry[test]["mean"], 3)),
@@ -132,22 +145,23 @@ def _differences(entries: list[dict], settings: dict) -> list[dict]:
                 }
                 for test in ("ood", "in_distribution")
             ]
-            row = {"model": "" if number else model, "first": not number, "p": f"{p:g}", "mark": html.mark(p)}
-            rows.append(row | {"tests": tests, "l0": entry["l0"], "seed": entry["seed"]})
+            stream = {"stream": label(shown.stream(entry["stream"]), shown.streams)}
+            row = {"model": "" if number else model, "first": not number, "mark": palette.variables[entry["stream"]]}
+            rows.append(row | stream | {"tests": tests, "l0": entry["l0"], "seed": entry["seed"]})
     return rows
 
 
-def _saes(saes: list[facts.Sae], settings: dict) -> list[dict]:
-    p_of = {stream["name"]: stream["p"] for stream in settings["streams"]}
-    rows, before = [], None
+def _saes(saes: list[records.Sae], settings: PageSettings, palette: html.Palette) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    before = None
     for sae in saes:
-        p, first = p_of[sae.cell.stream], before is None or before.cell.model != sae.cell.model
+        first = before is None or before.cell.model != sae.cell.model
         rows.append(
             {
                 "model": sae.cell.model if first else "",
                 "first": first,
-                "trained_on": f"p = {p:g}" if p else "unmasked text",
-                "mark": html.mark(p),
+                "stream": label(settings.shown.stream(sae.cell.stream), settings.shown.streams),
+                "mark": palette.variables[sae.cell.stream],
                 "trainer": sae.cell.trainer,
                 "seed": sae.cell.seed,
                 "nominal": sae.quality["nominal_l0"],
@@ -159,15 +173,15 @@ def _saes(saes: list[facts.Sae], settings: dict) -> list[dict]:
                 "latents": sae.quality["latents"],
                 "dead_percent": f"{100 * sae.dead:.1f}",
                 "mostly_dead": sae.mostly_dead,
-                "folder": "/".join(sae.folder.parts[-5:]),
-                "scores": settings["scores"],
+                "folder": "/".join(sae.cell.folder.parts[2:]),
+                "scores": settings.scores,
             }
         )
         before = sae
     return rows
 
 
-def _tables(tables: list[Table]) -> dict:
+def _tables(tables: list[Table]) -> dict[str, Any]:
     """Each with the notes that are its own; those that hold of all stand once below them."""
     notes = [[note for note in table.notes if note != DEMO] for table in tables]
     common = [note for note in notes[0] if all(note in of_table for of_table in notes)] if notes else []
@@ -183,21 +197,22 @@ def _tables(tables: list[Table]) -> dict:
     return {"tables": shown, "notes": " ".join(common)}
 
 
-def _facts(saes: list[facts.Sae], settings: dict) -> list[tuple[str, str]]:
+def _about(saes: list[records.Sae], settings: PageSettings) -> list[tuple[str, str]]:
     first = saes[0].provenance
     devices = sorted({sae.provenance["device"] for sae in saes})
     revisions = sorted({sae.provenance["revision"] for sae in saes})
-    training = settings["configuration"]["training"]
+    latents = " or ".join(f"{number:,}" for number in sorted({sae.quality["latents"] for sae in saes}))
+    batch, names = settings.configuration["training"]["batch"], [trainer.name for trainer in settings.shown.trainers]
     return [
-        ("SAEs", f"{len(saes)}, each of {saes[0].quality['latents']:,} latents, {', '.join(settings['trainers'])}"),
-        ("Training", f"{first['tokens']:,} tokens each, in {first['steps']:,} steps of {training['batch']:,}"),
-        ("Seeds", ", ".join(map(str, settings["seeds"]))),
+        ("SAEs", f"{len(saes)}, each of {latents} latents, {', '.join(names)}"),
+        ("Training", f"{first['tokens']:,} tokens each, in {first['steps']:,} steps of {batch:,}"),
+        ("Seeds", ", ".join(map(str, settings.shown.seeds))),
         ("Hardware of the SAEs", ", ".join(devices)),
         ("Revision of the code", ", ".join(revisions)),
     ]
 
 
-def _sources(inputs: dict) -> list[tuple[str, str]]:
+def _sources(inputs: Inputs) -> list[tuple[str, str]]:
     sources = []
     for path in inputs["models"]:
         model = read_json(path)
@@ -211,16 +226,16 @@ def _sources(inputs: dict) -> list[tuple[str, str]]:
     return sources
 
 
-def _versions(provenance: list[dict]) -> list[tuple[str, str]]:
+def _versions(provenance: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Of the code, the machines and every package that had a hand in it; several where they differ."""
     found: dict[str, set[str]] = {}
-    for of in provenance:
-        for name, value in {"revision": of["revision"], "device": of["device"], **of["versions"]}.items():
+    for origin in provenance:
+        for name, value in {"revision": origin["revision"], "device": origin["device"], **origin["versions"]}.items():
             found.setdefault(name, set()).add(str(value))
     return [(name, ", ".join(sorted(values))) for name, values in found.items() if values != {"None"}]
 
 
-def _step(step: facts.Step) -> dict:
+def _step(step: records.Step) -> dict[str, Any]:
     return {
         "words": step.words,
         "jobs": step.jobs,

@@ -1,24 +1,30 @@
-"""One look for all figures: sizes, fonts, a colour and a marker for each share of masked tokens, and files whose bytes
-depend on nothing but what is drawn.
+"""One look for all figures: sizes, fonts, a colour and a marker for each stream, and files whose bytes depend on
+nothing but what is drawn.
 
-Colours are Okabe and Ito's orange and blues, dark enough for thin lines on white; markers, hatches and dashes tell the
-same again, for print without colour.
+Colours are Okabe and Ito's, dark enough for thin lines on white: orange for the baseline, blues for the paper's masks,
+the darker the more is masked, and the others for other corruptions. Markers, hatches and dashes tell the same again,
+for print without colour.
 """
 
 import io
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from ..files import write_bytes
+from ..activations.settings import Stream
+from ..jobs.files import write_bytes
 
 WIDTH = 7.2  # inches: a page's text
 DPI = 200  # of .png
 INK, MUTED, GRID, PAPER, ALERT = "#1f2328", "#5c6670", "#dfe3e8", "#ffffff", "#b3261e"
 
-# p: (on a light page, on a dark one, marker); between them, colours are mixed.
+# Of the baseline and the paper's masks, by p: (on a light page, on a dark one, marker); others between are mixed.
 SHADES = {
     0.0: ("#c77c00", "#f0a93b", "o"),
     0.2: ("#3e9bd6", "#8fcdf7", "s"),
@@ -26,6 +32,15 @@ SHADES = {
     0.5: ("#14285f", "#a9a6ff", "^"),
     1.0: ("#0b1230", "#d8d5ff", "v"),
 }
+# Of all other streams, in their order: green, purple, vermilion, grey, olive, brown.
+OTHERS = (
+    ("#00795a", "#39c99f", "P"),
+    ("#a8437f", "#e58fc0", "X"),
+    ("#b84700", "#ff8a4c", "<"),
+    ("#5f6b75", "#b3bec8", ">"),
+    ("#7a7300", "#d3c94a", "p"),
+    ("#6d4423", "#c99a72", "h"),
+)
 
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same everywhere
@@ -67,7 +82,7 @@ STYLE = {
 
 
 @contextmanager
-def style(name: str):
+def style(name: str) -> Iterator[None]:
     """Matplotlib's own defaults and ours, whatever a user's matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -75,31 +90,81 @@ def style(name: str):
         yield
 
 
-def colour(p: float, dark: bool = False) -> str:
+@dataclass(frozen=True)
+class Look:
+    """How a stream is drawn."""
+
+    light: str  # its colour on a light page
+    dark: str  # and on a dark one
+    marker: str
+    baseline: bool
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """The baseline hollow and dashed, all else solid."""
+        return {
+            "color": self.light,
+            "marker": self.marker,
+            "markerfacecolor": PAPER if self.baseline else self.light,
+            "markeredgecolor": self.light,
+            "markeredgewidth": 1.3,
+            "linestyle": (0, (3.5, 1.8)) if self.baseline else "-",
+        }
+
+
+def looks(streams: Sequence[Stream]) -> dict[str, Look]:
+    """Of each stream, by its name; no two have one colour."""
+    found: dict[str, Look] = {}
+    others = 0
+    for stream in streams:
+        shade = Look(*_shade(stream.p), stream.is_baseline)
+        taken = {look.light for look in found.values()}
+        if not stream.as_in_the_paper or (not stream.is_baseline and stream.p == 0) or shade.light in taken:
+            light, dark, marker = OTHERS[others % len(OTHERS)]
+            rounds = 1 + others // len(OTHERS)  # once all are taken, darker ones, and lighter on a dark page
+            shade = Look(_mixed(light, "#000000", 1 / rounds), _mixed(dark, "#ffffff", 1 / rounds), marker, False)
+            others += 1
+        found[stream.name] = shade
+    return found
+
+
+def label(stream: Stream, streams: Sequence[Stream]) -> str:
+    """What a legend calls it: what it is, with its name where another one is the same in words."""
+    words = _words(stream)
+    return words if [_words(other) for other in streams].count(words) == 1 else f"{words} ({stream.name})"
+
+
+def _words(stream: Stream) -> str:
+    """What was done to its text, with every setting; and what differs from the paper's way to learn from it."""
+    if stream.corruption is None:
+        return "without masking"
+    settings = [
+        f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
+        for key, value in vars(stream.corruption).items()
+    ]
+    words = ", ".join([stream.corruption.done, *settings])
+    words += ", clean context" if stream.context == "clean" else ""
+    return words + (", untouched rows" if stream.rows == "untouched" else "")
+
+
+def _shade(p: float) -> tuple[str, str, str]:
     below = max(known for known in SHADES if known <= p)
     above = min(known for known in SHADES if known >= p)
     share = (p - below) / (above - below) if above > below else 0
-    low, high = (matplotlib.colors.to_rgb(SHADES[known][dark]) for known in (below, above))
-    return matplotlib.colors.to_hex([a + share * (b - a) for a, b in zip(low, high, strict=True)])
+    light, dark = (_mixed(SHADES[above][page], SHADES[below][page], share) for page in (0, 1))
+    return light, dark, SHADES[min(SHADES, key=lambda known: abs(known - p))][2]
 
 
-def line_of(p: float) -> dict:
-    """Unmasked: hollow and dashed, the baseline. Masked: solid, with a marker of its own."""
-    marker = SHADES[min(SHADES, key=lambda known: abs(known - p))][2]
-    return {
-        "color": colour(p),
-        "marker": marker,
-        "markerfacecolor": colour(p) if p else PAPER,
-        "markeredgecolor": colour(p),
-        "markeredgewidth": 1.3,
-        "linestyle": "-" if p else (0, (3.5, 1.8)),
-    }
+def _mixed(one: str, other: str, share: float) -> str:
+    """`share` of one colour and the rest of the other."""
+    pairs = zip(to_rgb(one), to_rgb(other), strict=True)
+    return to_hex([b + share * (a - b) for a, b in pairs])
 
 
 def write(figure: Figure, paths: list[str | Path]) -> None:
     """A file for each path, by its ending; without dates and versions, so that the same scores give the same bytes."""
     _lay_out(figure)
-    nothing = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
+    nothing: dict[str, dict[str, None]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
     nothing["pdf"] = {"CreationDate": None, "Creator": None, "Producer": None}
     for path in map(Path, paths):
         kind = path.suffix[1:]

@@ -3,36 +3,38 @@
 from collections import Counter
 from statistics import mean
 
-from .metrics import ACHIEVED_L0
-from .scores import Scores
+from ..inference.settings import Shown
+from ..inference.verdicts import NOT_TESTED, Verdict
+from ..scores.metrics import ACHIEVED_L0
+from ..scores.table import Scores
 from .tables import DEMO, PAPER, Table
-from .verdicts import NOT_TESTED, Verdict
 
 WIDTH, LABEL = 14, 24
 
 
-def summary(tables: dict[str, list[Table]], scores: Scores, seeds: list[int], found: list[Verdict]) -> str:
-    shown = [table for of_trainers in tables.values() for table in of_trainers if table.by == "l0"]
-    lines = [line for table in shown for line in [*_numbers(table, scores, seeds), ""]]
-    demo = any(table.demo for table in shown)
-    return "\n".join([*([DEMO, ""] if demo else []), *lines, _of_claims(found), ""])
+def summary(tables: dict[str, list[Table]], scores: Scores, shown: Shown, found: list[Verdict]) -> str:
+    printed = [table for of_trainers in tables.values() for table in of_trainers if table.by == "l0"]
+    lines = [line for table in printed for line in [*_numbers(table, scores, shown), ""]]
+    return "\n".join([*([DEMO, ""] if printed and shown.demo else []), *lines, _of_claims(found), ""])
 
 
-def _numbers(table: Table, scores: Scores, seeds: list[int]) -> list[str]:
+def _numbers(table: Table, scores: Scores, shown: Shown) -> list[str]:
     columns = [line for line in table.block(PAPER) if line.metric == table.lines[0].metric]
     lines = [
-        f"{table.model}, {table.trainer}, l0 = {table.columns[0]:g}, n = {table.seeds}; * the better",
+        f"{table.model}, {table.trainer}, {table.columns[0]}, n = {table.seeds}; * marks the best",
         _line("", [line.method for line in columns]),
     ]
     for label in dict.fromkeys(line.label for line in table.block(PAPER)):
-        cells = [line.cells[0] for line in table.block(PAPER) if line.label == label]
-        lines.append(_line(label, [cell.printed + (" *" if cell.best else "  ") for cell in cells]))
+        entries = [line.entries[0] for line in table.block(PAPER) if line.label == label]
+        lines.append(_line(label, [entry.printed + (" *" if entry.best else "  ") for entry in entries]))
 
     def over_seeds(key: str) -> list[float]:
-        cells = [line.cells[0] for line in columns]
         return [
-            mean(scores.value(table.model, cell.stream, table.trainer, cell.l0, seed, key) for seed in seeds)
-            for cell in cells
+            mean(
+                scores.value(shown.cell(table.model, entry.stream.name, table.trainer, entry.l0, seed), key)
+                for seed in shown.seeds
+            )
+            for entry in (line.entries[0] for line in columns)
         ]
 
     oracle = f"OOD AUC (oracle {scores.oracle(table.model):.3f})"

@@ -1,16 +1,21 @@
 """The paper's tables from scores.csv: what stands in each row and column, at full precision.
 
-Beyond the paper's rows: the l0 that each SAE has on clean text, and how the unmasked SAEs would do at that same l0.
+Beyond the paper's rows: the l0 that each SAE has on clean text, and how the baseline's SAEs would do at that same l0.
 Masking raises it, so a better score at equal nominal l0 may be no more than that of a less sparse SAE.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
-from .equal_l0 import at_l0
-from .metrics import ACHIEVED_L0, EXPLAINED_VARIANCE, Metric, paper_metrics
-from .published import Published
-from .scores import Scores
+from ..activations.settings import Stream
+from ..inference.equal_l0 import baseline_at_l0_of
+from ..inference.published import Published
+from ..inference.settings import Shown, ShownTable
+from ..saes.cells import Cell
+from ..saes.settings import Trainer
+from ..scores.metrics import ACHIEVED_L0, EXPLAINED_VARIANCE, Metric
+from ..scores.table import Row, Scores
 
 DEMO = "Demo: small language models that the workflow trained itself; no evidence about the paper."
 
@@ -20,11 +25,10 @@ IN_TABLE_3 = ("absorption", "explained_variance")
 
 
 @dataclass(frozen=True)
-class Cell:
+class Entry:
     """One place of a table. `values` has a number for each seed and is empty where there is none to give."""
 
-    stream: str
-    p: float
+    stream: Stream
     l0: int  # nominal
     values: tuple[float, ...]
     decimals: int = 3
@@ -64,24 +68,24 @@ class Line:
     metric: str  # Metric.name, or "l0"
     label: str
     method: str
-    cells: tuple[Cell, ...]
+    entries: tuple[Entry, ...]
     signed: bool = False  # a difference, printed with its sign
 
-    def is_blank(self, cell: Cell) -> bool:
-        """Whether nothing is meant to stand there (an unmasked SAE is not compared with itself), or it is not known."""
-        return self.block == EQUAL_L0 and cell.p == 0
+    def is_blank(self, entry: Entry) -> bool:
+        """Whether nothing is meant to stand there (the baseline is not compared with itself), or it is not known."""
+        return self.block == EQUAL_L0 and entry.stream.is_baseline
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of one model and trainer. `by` says what its columns are: l0, or p at one l0."""
+    """A table of one model and trainer. `by` says what its columns are: l0s, or streams at one l0."""
 
     name: str
     model: str
     layer: int
     trainer: str
     by: str
-    columns: tuple[float, ...]
+    columns: tuple[str, ...]  # their heads
     seeds: int
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
@@ -93,7 +97,7 @@ class Table:
 
     @property
     def title(self) -> str:
-        at = f" at l0 = {self.lines[0].cells[0].l0}" if self.by == "p" else ""
+        at = f" at l0 = {self.lines[0].entries[0].l0}" if self.by == "stream" else ""
         return f"{self.model}, layer {self.layer}, {self.trainer}: SAEs with and without masking{at}"
 
 
@@ -102,31 +106,35 @@ def rounded(value: float, decimals: int) -> str:
     return text.removeprefix("-") if float(text) == 0 else text  # no "-0.000"
 
 
-def make_tables(settings: dict, scores: Scores, published: Published) -> dict[str, list[Table]]:
-    """{table's name: its tables, one for each trainer}; `settings` as grid.table_settings has them."""
+def make_tables(shown: Shown, scores: Scores, published: Published) -> dict[str, list[Table]]:
+    """{table's name: its tables, one for each trainer}"""
     return {
-        entry["name"]: [_Maker(entry, trainer, settings, scores, published).table() for trainer in settings["trainers"]]
-        for entry in settings["tables"]
+        entry.name: [_Maker(entry, trainer, shown, scores, published).table() for trainer in shown.trainers]
+        for entry in shown.tables
     }
 
 
 class _Maker:
     """One table: looks up its numbers and lays them out."""
 
-    def __init__(self, entry: dict, trainer: str, settings: dict, scores: Scores, published: Published):
-        self.entry, self.trainer, self.settings, self.scores = entry, trainer, settings, scores
-        self.model = next(model for model in settings["models"] if model["name"] == entry["model"])
-        p_of = {stream["name"]: float(stream["p"]) for stream in settings["streams"]}
-        self.streams = {name: p_of[name] for name in entry["streams"]}
-        self.unmasked = next((name for name, p in self.streams.items() if p == 0), None)
-        self.masked = [name for name in self.streams if name != self.unmasked]
-        self.by = "p" if len(self.masked) > 1 and len(entry["l0"]) == 1 else "l0"
-        self.metrics = paper_metrics(settings["report"])
-        self.unlike = published.unlike(self.model, trainer, settings)
-        self.reference = None if self.unlike else published.table(published.model_of(self.model), self.by)
-        cells = {(metric.label, p, l0) for metric in self.metrics for p in self.streams.values() for l0 in entry["l0"]}
-        if self.reference and not cells & self.reference.values.keys():
+    def __init__(self, entry: ShownTable, trainer: Trainer, shown: Shown, scores: Scores, published: Published):
+        self.asked, self.trainer, self.shown, self.scores = entry, trainer, shown, scores
+        self.model = next(model for model in shown.models if model.name == entry.model)
+        self.streams = [shown.stream(name) for name in entry.streams]
+        self.baseline = next((stream for stream in self.streams if stream.is_baseline), None)
+        self.corrupted = [stream for stream in self.streams if not stream.is_baseline]
+        self.by = "stream" if len(self.corrupted) > 1 and len(entry.l0) == 1 else "l0"
+        self.metrics = shown.report.metrics
+        self.unlike = published.unlike(self.model, trainer, shown)
+        name = None if self.unlike else published.model_of(self.model)
+        self.reference = published.table(name, "l0" if self.by == "l0" else "p") if name else None
+        if self.reference and not any(
+            self.printed(metric, *place) for metric in self.metrics for place in self.places()
+        ):
             self.reference = None
+
+    def places(self) -> list[tuple[Stream, int]]:
+        return [(stream, l0) for stream in self.streams for l0 in self.asked.l0]
 
     def table(self) -> Table:
         in_paper = [metric for metric in self.metrics if self.by == "l0" or metric.name in IN_TABLE_3]
@@ -135,104 +143,115 @@ class _Maker:
         lines += [line for metric in further for line in self.scored(FURTHER, metric)]
         lines += self.laid_out(SPARSITY, "l0", "l0 on clean text", self.achieved)
         lines += [line for metric in in_paper for line in self.at_equal_l0(metric)]
+        heads = [self.head(stream) for stream in self.streams] if self.by == "stream" else []
         return Table(
-            *(self.entry["name"], self.model["name"], self.model["layer"], self.trainer, self.by),
-            columns=tuple(self.streams.values()) if self.by == "p" else tuple(self.entry["l0"]),
-            seeds=len(self.settings["seeds"]),
+            *(self.asked.name, self.model.name, self.model.layer, self.trainer.name, self.by),
+            columns=tuple(heads or (f"l0 = {l0}" for l0 in self.asked.l0)),
+            seeds=len(self.shown.seeds),
             lines=tuple(lines),
             notes=tuple(self.notes()),
-            demo=self.settings["demo"],
+            demo=self.shown.demo,
             published=self.reference.name if self.reference else None,
         )
 
     def scored(self, block: str, metric: Metric) -> list[Line]:
-        def cell(stream: str, l0: int) -> Cell:
-            rows = [self.row(stream, l0, seed, metric.key) for seed in self.settings["seeds"]]
-            p = self.streams[stream]
-            values = tuple(metric.scaled(row.value) for row in rows)
-            printed = self.reference.values.get((metric.label, p, l0)) if self.reference else None
-            return Cell(stream, p, l0, values, published=printed, sources=tuple(row.source for row in rows))
+        def entry(stream: Stream, l0: int) -> Entry:
+            rows = [self.row(stream, l0, seed, metric.key) for seed in self.shown.seeds]
+            values, sources = tuple(metric.scaled(row.value) for row in rows), tuple(row.source for row in rows)
+            return Entry(stream, l0, values, published=self.printed(metric, stream, l0), sources=sources)
 
-        lines = self.laid_out(block, metric.name, metric.label, cell)
-        return _best_of_line(lines) if self.by == "p" else _best_of_columns(lines)
+        lines = self.laid_out(block, metric.name, metric.label, entry)
+        return _best_of_line(lines) if self.by == "stream" else _best_of_columns(lines)
 
-    def achieved(self, stream: str, l0: int) -> Cell:
-        rows = [self.row(stream, l0, seed, ACHIEVED_L0) for seed in self.settings["seeds"]]
+    def printed(self, metric: Metric, stream: Stream, l0: int) -> str | None:
+        """What the paper printed of this SAE; of a stream that is not made as the paper's, nothing."""
+        if self.reference is None or not stream.as_in_the_paper or (stream.p == 0) != stream.is_baseline:
+            return None
+        return self.reference.values.get((metric.label, stream.p, l0))
+
+    def achieved(self, stream: Stream, l0: int) -> Entry:
+        rows = [self.row(stream, l0, seed, ACHIEVED_L0) for seed in self.shown.seeds]
         values = tuple(row.value for row in rows)
-        return Cell(stream, self.streams[stream], l0, values, decimals=1, sources=tuple(row.source for row in rows))
+        return Entry(stream, l0, values, decimals=1, sources=tuple(row.source for row in rows))
 
     def at_equal_l0(self, metric: Metric) -> list[Line]:
-        """For each masked SAE: the unmasked score interpolated at the l0 that it has, and its gain over that."""
-        if not (self.unmasked and self.masked):
+        """For each corrupted SAE: the baseline's score interpolated at the l0 that it has, and its gain over that."""
+        if not (self.baseline and self.corrupted):
             return []
 
-        def baseline(stream: str, l0: int) -> Cell:
-            values = [self.unmasked_at(self.row(stream, l0, seed, ACHIEVED_L0).value, seed, metric) for seed in seeds]
-            found = tuple(values) if stream != self.unmasked and None not in values else ()
-            return Cell(stream, self.streams[stream], l0, found)
+        def baseline(stream: Stream, l0: int) -> Entry:
+            values = [self.baseline_at(stream, l0, seed, metric) for seed in self.shown.seeds]
+            known = tuple(value for value in values if value is not None)
+            return Entry(stream, l0, known if len(known) == len(values) and not stream.is_baseline else ())
 
-        def gain(stream: str, l0: int) -> Cell:
-            own = [metric.scaled(self.row(stream, l0, seed, metric.key).value) for seed in seeds]
-            cell = baseline(stream, l0)
-            return replace(cell, values=tuple(a - b for a, b in zip(own, cell.values, strict=False)))
+        def gain(stream: Stream, l0: int) -> Entry:
+            entry = baseline(stream, l0)
+            own = [metric.scaled(self.row(stream, l0, seed, metric.key).value) for seed in self.shown.seeds]
+            return replace(entry, values=tuple(a - b for a, b in zip(own, entry.values, strict=False)))
 
-        seeds = self.settings["seeds"]
         lines = []
-        for streams in [list(self.streams)] if self.by == "p" else [[name] for name in self.masked]:
-            which = f" ({self.method(streams[0])})" if self.by == "l0" and len(self.masked) > 1 else ""
-            for method, cell in ((f"w/o Masking at equal l0{which}", baseline), (f"gain over that{which}", gain)):
-                cells = tuple(cell(stream, l0) for stream in streams for l0 in self.entry["l0"])
-                lines.append(Line(EQUAL_L0, metric.name, metric.label, method, cells, signed=cell is gain))
+        for streams in [self.streams] if self.by == "stream" else [[stream] for stream in self.corrupted]:
+            which = f" ({self.method(streams[0])})" if self.by == "l0" and len(self.corrupted) > 1 else ""
+            for method, entry in ((f"w/o Masking at equal l0{which}", baseline), (f"gain over that{which}", gain)):
+                entries = tuple(entry(stream, l0) for stream in streams for l0 in self.asked.l0)
+                lines.append(Line(EQUAL_L0, metric.name, metric.label, method, entries, signed=entry is gain))
         return lines
 
-    def unmasked_at(self, l0: float, seed: int, metric: Metric) -> float | None:
-        """The unmasked SAEs' score at this l0 on clean text, linear in log l0 between neighbours; None beyond them."""
-        nominal = self.entry["unmasked_l0"]
-        l0s = [self.row(self.unmasked, each, seed, ACHIEVED_L0).value for each in nominal]
-        values = [metric.scaled(self.row(self.unmasked, each, seed, metric.key).value) for each in nominal]
-        return at_l0(l0, l0s, values)
+    def baseline_at(self, stream: Stream, l0: int, seed: int, metric: Metric) -> float | None:
+        """Of every baseline SAE of this model and seed that some table shows."""
+        assert self.baseline is not None
+        l0s = self.shown.l0s(self.model.name, self.baseline.name)
+        baselines = [self.cell(self.baseline, each, seed) for each in l0s]
+        value = baseline_at_l0_of(self.cell(stream, l0, seed), baselines, metric.key, self.scores)
+        return None if value is None else metric.scaled(value)
 
-    def laid_out(self, block: str, metric: str, label: str, cell) -> list[Line]:
+    def laid_out(self, block: str, metric: str, label: str, entry: Callable[[Stream, int], Entry]) -> list[Line]:
         """A line for each stream with a column an l0, or one line with a column a stream."""
-        if self.by == "p":
-            (l0,) = self.entry["l0"]
-            return [Line(block, metric, label, "", tuple(cell(stream, l0) for stream in self.streams))]
+        if self.by == "stream":
+            (l0,) = self.asked.l0
+            return [Line(block, metric, label, "", tuple(entry(stream, l0) for stream in self.streams))]
         return [
-            Line(block, metric, label, self.method(stream), tuple(cell(stream, l0) for l0 in self.entry["l0"]))
+            Line(block, metric, label, self.method(stream), tuple(entry(stream, l0) for l0 in self.asked.l0))
             for stream in self.streams
         ]
 
-    def row(self, stream: str, l0: int, seed: int, key: str):
-        return self.scores.row(self.model["name"], stream, self.trainer, l0, seed, key)
+    def cell(self, stream: Stream, l0: int, seed: int) -> Cell:
+        return self.shown.cell(self.model.name, stream.name, self.trainer.name, l0, seed)
 
-    def method(self, stream: str) -> str:
-        """As the paper has it; with more than one masked stream, which one."""
-        p = self.streams[stream]
-        if stream == self.unmasked:
+    def row(self, stream: Stream, l0: int, seed: int, key: str) -> Row:
+        return self.scores.row(self.cell(stream, l0, seed), key)
+
+    def method(self, stream: Stream) -> str:
+        """As the paper has it; with more than one corrupted stream, which one; and any other by its name."""
+        if stream.is_baseline:
             return "w/o Masking"
-        if len(self.masked) == 1:
-            return "w/ Masking"
-        alone = list(self.streams.values()).count(p) == 1
-        return f"w/ Masking, p = {p:g}" if alone else f"w/ Masking, {stream}"
+        if not stream.as_in_the_paper:
+            return stream.name
+        return "w/ Masking" if len(self.corrupted) == 1 else f"w/ Masking, {self.head(stream)}"
+
+    def head(self, stream: Stream) -> str:
+        """p, where it tells which stream is meant; else the stream's name."""
+        alike = [other for other in self.streams if other.p == stream.p]
+        return f"p = {stream.p:g}" if stream.as_in_the_paper and len(alike) == 1 else stream.name
 
     def notes(self) -> list[str]:
-        report, seeds = self.settings["report"], len(self.settings["seeds"])
-        best = "of a row" if self.by == "p" else "of a metric at each l0"
-        notes = [DEMO] if self.settings["demo"] else []
+        report, seeds = self.shown.report, len(self.shown.seeds)
+        best = "of a row" if self.by == "stream" else "of a metric at each l0"
+        notes = [DEMO] if self.shown.demo else []
         notes += [
             "n = 1 SAE for each number: how it would vary from seed to seed is not known."
             if seeds == 1
             else f"Mean ± standard deviation over n = {seeds} seeds.",
             "Percent, absorption as 100 x (1 - score); higher is better. "
             f"Bold: the best {best}, as printed; none if all are equal.",
-            f"Explained variance is {EXPLAINED_VARIANCE[report['explained_variance']]}; "
-            f"TPP and SCR with N = {report['n']} latents, sparse probing with k = {report['k']}.",
+            f"Explained variance is {EXPLAINED_VARIANCE[report.explained_variance]}; "
+            f"TPP and SCR with N = {report.n} latents, sparse probing with k = {report.k}.",
         ]
-        if self.unmasked and self.masked:
+        if self.baseline and self.corrupted:
             notes.append(
-                "At equal l0 (not in the paper): the unmasked SAEs' score at the l0 on clean text that the masked SAE "
-                "has, interpolated in log l0, and what the masked SAE gains over it; — where it has more latents "
-                "active than any unmasked one, or fewer."
+                "At equal l0 (not in the paper): the score of SAEs trained without masking at the l0 on clean text that "
+                "the masked SAE has, interpolated in log l0, and what the masked SAE gains over it; — where it has more "
+                "latents active than any of them, or fewer."
             )
         if self.reference:
             notes.append(
@@ -247,17 +266,17 @@ class _Maker:
 
 
 def _best_of_columns(lines: list[Line]) -> list[Line]:
-    columns = [_marked(cells) for cells in zip(*(line.cells for line in lines), strict=True)]
-    return [replace(line, cells=tuple(column[i] for column in columns)) for i, line in enumerate(lines)]
+    columns = [_marked(entries) for entries in zip(*(line.entries for line in lines), strict=True)]
+    return [replace(line, entries=tuple(column[i] for column in columns)) for i, line in enumerate(lines)]
 
 
 def _best_of_line(lines: list[Line]) -> list[Line]:
-    return [replace(line, cells=_marked(line.cells)) for line in lines]
+    return [replace(line, entries=_marked(line.entries)) for line in lines]
 
 
-def _marked(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+def _marked(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     """The best, as printed; several if they tie, and none if all do: then no one is better."""
-    printed = [float(cell.printed) for cell in cells]
+    printed = [float(entry.printed) for entry in entries]
     if len(set(printed)) == 1:
-        return cells
-    return tuple(replace(cell, best=value == max(printed)) for cell, value in zip(cells, printed, strict=True))
+        return entries
+    return tuple(replace(entry, best=value == max(printed)) for entry, value in zip(entries, printed, strict=True))

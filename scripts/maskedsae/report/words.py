@@ -1,7 +1,9 @@
 """The page's sentences about its numbers."""
 
-from .equal_l0 import TOLERANCE
-from .facts import Sae
+from ..inference.equal_l0 import TOLERANCE
+from ..inference.settings import Shown
+from .records import Sae
+from .style import label
 
 ABSORPTION = (
     "SAEBench advises against its absorption score for language models under 1B parameters and for dictionaries under "
@@ -18,14 +20,17 @@ CORPUS = (
 )
 
 
-def lead(saes: list[Sae], settings: dict) -> str:
+def lead(saes: list[Sae], shown: Shown) -> str:
     """What this run is, in two sentences."""
-    models = [model["name"] for model in settings["models"]]
-    shares = sorted({stream["p"] for stream in settings["streams"]} - {0})
+    models = [model.name for model in shown.models]
     off = [sae for sae in saes if sae.off_by_much]
-    masked = f"with a share p of the tokens replaced by “{settings['mask']}” (p = {_and([f'{p:g}' for p in shares])})"
-    how = ["without masks"] * any(stream["p"] == 0 for stream in settings["streams"]) + [masked] * bool(shares)
-    first = f"{len(saes)} sparse autoencoders, on activations of {_and(models)}, trained {' or '.join(how)}."
+    how = ["without masking"] * any(stream.is_baseline for stream in shown.streams)
+    masks = sorted({stream.p for stream in shown.streams if stream.as_in_the_paper and not stream.is_baseline})
+    if masks:
+        shares = _and([f"{p:g}" for p in masks])
+        how.append(f"with a share p of the tokens replaced by “{shown.mask}” (p = {shares})")
+    how += [f"on “{s.name}” ({label(s, shown.streams)})" for s in shown.streams if not s.as_in_the_paper]
+    first = f"{len(saes)} sparse autoencoders, on activations of {_and(models)}, trained {_or(how)}."
     if not off:
         return f"{first} Each has the l0 on clean text that was asked for, within {TOLERANCE:.0%}."
     furthest = max(off, key=lambda sae: abs(sae.off))
@@ -53,16 +58,20 @@ def warnings(saes: list[Sae]) -> list[str]:
     return found
 
 
-def caveats(settings: dict, known_spread: str) -> list[str]:
+def caveats(shown: Shown, known_spread: str) -> list[str]:
     """What holds of any such run."""
-    said = [NOMINAL_L0, known_spread, ABSORPTION]
-    if len(settings["seeds"]) == 1:
-        said.insert(0, ONE_SEED)
-    return said if settings["demo"] else [*said, CORPUS]
+    found = [NOMINAL_L0, known_spread, ABSORPTION]
+    if len(shown.seeds) == 1:
+        found.insert(0, ONE_SEED)
+    return found if shown.demo else [*found, CORPUS]
 
 
 def _name(sae: Sae) -> str:
     return f"{sae.cell.model} {sae.cell.stream} l0 {sae.cell.l0}"
+
+
+def _or(words: list[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _and(words: list[str]) -> str:

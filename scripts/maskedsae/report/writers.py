@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Callable
 
-from .tables import DEMO, EQUAL_L0, FURTHER, PAPER, SPARSITY, Cell, Line, Table, rounded
+from .tables import DEMO, EQUAL_L0, FURTHER, PAPER, SPARSITY, Entry, Line, Table, rounded
 
 MINUS = "\u2212"
 
@@ -28,13 +28,21 @@ def to_csv(tables: list[Table]) -> str:
     lines.writerow(COLUMNS)
     for table in tables:
         for line in table.lines:
-            for cell in line.cells:
-                difference = None if cell.difference is None else rounded(cell.difference, cell.decimals)
+            for entry in line.entries:
+                difference = None if entry.difference is None else rounded(entry.difference, entry.decimals)
                 lines.writerow(
                     (
                         *(table.name, table.model, table.trainer, line.block, line.label, line.method),
-                        *(cell.stream, cell.p, cell.l0, cell.mean, cell.sd, len(cell.values), cell.printed),
-                        *(int(cell.best), cell.published, difference, " ".join(cell.sources)),
+                        *(
+                            entry.stream.name,
+                            entry.stream.p,
+                            entry.l0,
+                            entry.mean,
+                            entry.sd,
+                            len(entry.values),
+                            entry.printed,
+                        ),
+                        *(int(entry.best), entry.published, difference, " ".join(entry.sources)),
                         DEMO if table.demo else None,
                     )
                 )
@@ -50,8 +58,8 @@ def to_latex(tables: list[Table]) -> str:
     return "\n".join(_latex(table) for table in tables)
 
 
-def _number(line: Line, cell: Cell, minus: str) -> str:
-    return signed(cell.printed, minus) if line.signed else cell.printed.replace("-", minus)
+def _number(line: Line, entry: Entry, minus: str) -> str:
+    return signed(entry.printed, minus) if line.signed else entry.printed.replace("-", minus)
 
 
 def signed(printed: str, minus: str = MINUS) -> str:
@@ -61,13 +69,13 @@ def signed(printed: str, minus: str = MINUS) -> str:
 
 def _published(line: Line, minus: str, style: Callable[[str], str]) -> list[str] | None:
     """The paper's numbers under ours, with the difference; None where it has none."""
-    if all(cell.published is None for cell in line.cells):
+    if all(entry.published is None for entry in line.entries):
         return None
     cells = []
-    for cell in line.cells:
-        known = cell.published is not None
-        difference = signed(rounded(cell.difference, cell.decimals), minus) if known else ""
-        cells.append(style(f"{cell.published} ({difference})") if known else "")
+    for entry in line.entries:
+        known = entry.published is not None
+        difference = signed(rounded(entry.difference, entry.decimals), minus) if known else ""
+        cells.append(style(f"{entry.published} ({difference})") if known else "")
     return cells
 
 
@@ -83,7 +91,7 @@ def _rows(table: Table) -> list[tuple[str, Line, bool]]:
 
 
 def _labels(table: Table, line: Line, first: bool) -> list[str]:
-    """What stands before the numbers. Where columns are p, no method has a column of its own."""
+    """What stands before the numbers. Where columns are streams, no method has a column of its own."""
     label = line.label if first else ""
     if table.by == "l0":
         return [label, line.method]
@@ -95,7 +103,7 @@ def _labels(table: Table, line: Line, first: bool) -> list[str]:
 
 def _markdown(table: Table) -> str:
     labels = ["Metric", "Method"] if table.by == "l0" else ["Metric"]
-    heads = [*labels, *_heads(table)]
+    heads = [*labels, *table.columns]
     lines = [f"### {table.name}: {table.title}", ""]
     if table.demo:
         lines += [f"**{DEMO}**", ""]
@@ -103,26 +111,22 @@ def _markdown(table: Table) -> str:
     for heading, line, first in _rows(table):
         if heading:
             lines.append(_md_row([f"*{heading}*", *[""] * (len(heads) - 1)]))
-        lines.append(_md_row([*_labels(table, line, first), *(_md_cell(line, cell) for cell in line.cells)]))
+        lines.append(_md_row([*_labels(table, line, first), *(_md_cell(line, entry) for entry in line.entries)]))
         if published := _published(line, MINUS, lambda text: f"*{text}*"):
             lines.append(_md_row([*[""] * (len(labels) - 1), "*paper*", *published]))
     notes = [note for note in table.notes if note != DEMO]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
 
 
-def _heads(table: Table) -> list[str]:
-    return [f"{'p' if table.by == 'p' else 'l0'} = {column:g}" for column in table.columns]
-
-
 def _md_row(cells: list[str]) -> str:
     return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
 
-def _md_cell(line: Line, cell: Cell) -> str:
-    if not cell.values:
-        return "" if line.is_blank(cell) else "—"
-    number, sd = _number(line, cell, MINUS), cell.printed_sd
-    number = f"**{number}**" if cell.best else number
+def _md_cell(line: Line, entry: Entry) -> str:
+    if not entry.values:
+        return "" if line.is_blank(entry) else "—"
+    number, sd = _number(line, entry, MINUS), entry.printed_sd
+    number = f"**{number}**" if entry.best else number
     return f"{number} ± {sd}" if sd else number
 
 
@@ -173,7 +177,7 @@ def _latex(table: Table) -> str:
             rf"  \label{{tab:{table.name}-{table.trainer.replace('_', '-')}}}",
             rf"  \begin{{tabular}}{{@{{}}{'l' * len(labels)}{'r' * len(table.columns)}@{{}}}}",
             r"    \toprule",
-            _tex_row([*labels, *map(_tex, _heads(table))]),
+            _tex_row([*labels, *map(_tex, table.columns)]),
             *_tex_body(table, width),
             r"    \bottomrule",
             r"  \end{tabular}",
@@ -197,7 +201,7 @@ def _tex_body(table: Table, width: int) -> list[str]:
         if heading:
             lines.append(rf"    \multicolumn{{{width}}}{{@{{}}l}}{{\itshape {_tex(heading)}}} \\\addlinespace")
         labels = [_tex(label) for label in _labels(table, line, first)]
-        lines.append(_tex_row([*labels, *(_tex_cell(line, cell) for cell in line.cells)]))
+        lines.append(_tex_row([*labels, *(_tex_cell(line, entry) for entry in line.entries)]))
         if published := _published(line, "$-$", lambda text: rf"\scriptsize {text}"):
             before = [""] * (len(labels) - 1)
             lines.append(_tex_row([*before, r"\scriptsize\quad paper", *published]))
@@ -208,9 +212,9 @@ def _tex_row(cells: list[str]) -> str:
     return f"    {' & '.join(cells)} \\\\"
 
 
-def _tex_cell(line: Line, cell: Cell) -> str:
-    if not cell.values:
-        return "" if line.is_blank(cell) else "---"
-    number, sd = _number(line, cell, "$-$"), cell.printed_sd
-    number = rf"\textbf{{{number}}}" if cell.best else number
+def _tex_cell(line: Line, entry: Entry) -> str:
+    if not entry.values:
+        return "" if line.is_blank(entry) else "---"
+    number, sd = _number(line, entry, "$-$"), entry.printed_sd
+    number = rf"\textbf{{{number}}}" if entry.best else number
     return rf"{number}{{\scriptsize$\,\pm\,${sd}}}" if sd else number

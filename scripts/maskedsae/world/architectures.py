@@ -7,19 +7,21 @@ from transformers import (
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
+    PreTrainedTokenizerBase,
 )
 
-from ..errors import InputError
+from ..jobs.errors import InputError
+from .settings import LONGEST_CONTEXT
 
-LONGEST_CONTEXT = 512  # positions a user may feed; rotary embeddings have no parameters to train for them
 # Standard deviation of the first weights. With 0.02, both families' default, the demo's models end at 5.66 nats a token
 # on held-out text, with 0.06 at 5.45 (GPT-NeoX) and 5.48 (Gemma-2); and GPT-NeoX has 16 letters, too few for SAEBench.
 INITIAL_SPREAD = 0.06
 LETTER_SPREAD = 0.045  # standard deviation of the part that words with one initial share
 
 
-def build_model(family: str, tokenizer: PreTrainedTokenizerFast, layers: int, width: int, heads: int, context: int):
+def build_model(
+    family: str, tokenizer: PreTrainedTokenizerBase, layers: int, width: int, heads: int, context: int
+) -> PreTrainedModel:
     """An untrained model of `family` in float32; torch's seed decides the weights."""
     if width % heads:
         raise InputError(f"heads: {heads} does not divide the width {width}")

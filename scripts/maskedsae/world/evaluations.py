@@ -7,11 +7,15 @@ this is and is not. No text of the eight OOD sets is used, and texts that the la
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
-from ..corpus import documents
-from ..errors import InputError
-from ..saebench.datasets import Folder, write_code, write_europarl, write_splits
-from ..saebench.rows import AMAZON, BIOS, CODE, EUROPARL, LANGUAGE_PAIRS, NEWS, Needs, Sizes
+from ..jobs.errors import InputError
+from ..jobs.leases import Lease
+from ..scores.saebench.datasets import Folder, write_code, write_europarl, write_splits
+from ..scores.saebench.rows import AMAZON, BIOS, CODE, EUROPARL, LANGUAGE_PAIRS, NEWS, Needs, Sizes
+from ..scores.saebench.settings import Texts
+from ..text.corpus import documents
+from ..text.settings import Corpus
 from . import labelled
 from .text import LONGEST, ood_prompts
 
@@ -47,7 +51,7 @@ class Supply:
     """Texts by kind, in random order, each handed out once; those that the language models trained on come last."""
 
     def __init__(self, corpus: Path | None, seed: int):
-        self.corpus = frozenset(documents({"files": [str(corpus)]}) if corpus else ())
+        self.corpus = frozenset(documents(Corpus(files=(str(corpus),))) if corpus else ())
         self.seed = seed
         self.ood = ood_prompts()
         self.texts: dict[str, list[str]] = {}
@@ -78,11 +82,19 @@ class Supply:
         self.trained_on[kind] += sum(place >= unseen for place in places)
         return [texts[place] for place in places]
 
-    def facts(self, rows: dict, made_of: dict) -> dict:
-        """For the manifest."""
+    def record(self, rows: dict[str, Any], made_of: dict[Any, str]) -> dict[str, Any]:
+        """What the manifest says of a set."""
         kinds = dict.fromkeys(made_of.values())
         trained_on = {kind: self.trained_on[kind] for kind in kinds if self.trained_on[kind]}
         return {"rows": rows, "made_of": made_of, "rows_in_the_language_models_corpus": trained_on}
+
+
+def write_data(manifest: str | Path, settings: Texts, corpus: str | None) -> None:
+    sets = Folder(Path(manifest).parent)
+    with Lease(sets.root) as lease:
+        write_stand_ins(sets, Needs(settings), None if corpus is None else Path(corpus), settings.seed)
+        lease.check()
+        sets.write_manifest(manifest, settings)
 
 
 def write_stand_ins(folder: Folder, needs: Needs, corpus: Path | None, seed: int) -> None:
@@ -94,21 +106,21 @@ def write_stand_ins(folder: Folder, needs: Needs, corpus: Path | None, seed: int
         folder.add(name, {"source": "stand-in"}, lambda aside, make=make: make(aside, supply, needs), again=True)
 
 
-def people(folder: Path, supply: Supply, needs: Needs) -> dict:
+def people(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
     """Where a kind's texts run out, classes that SAEBench never sets against each other share some."""
     texts = {(occupation, GENDERS[sex]): texts for (occupation, sex), texts in labelled.people().items()}
     columns = ("hard_text", "profession", "gender")
     return two_labels(folder, supply, needs.cells(BIOS), texts, PROFESSIONS, columns, again=True)
 
 
-def reviews(folder: Path, supply: Supply, needs: Needs) -> dict:
+def reviews(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
     texts = {(kind, RATINGS[sign]): texts for (kind, sign), texts in labelled.reviews().items()}
     return two_labels(folder, supply, needs.cells(AMAZON), texts, CATEGORIES, ("text", "category", "rating"))
 
 
 def two_labels(
     folder: Path, supply: Supply, cells: dict, texts: dict, classes: dict, names: tuple[str, str, str], again=False
-) -> dict:
+) -> dict[str, Any]:
     for (kind, group), of_kind in texts.items():
         supply.add(f"{kind}, {names[2]} {group}", of_kind)
     stand_ins = {class_: kind for kind, its_classes in classes.items() for class_ in its_classes}
@@ -127,14 +139,14 @@ def two_labels(
             for name, values in zip(names, (part, [class_] * len(part), [group] * len(part)), strict=True):
                 columns[split][name] += values
     write_splits(folder, columns)
-    return supply.facts(rows, made_of)
+    return supply.record(rows, made_of)
 
 
 def split_up(texts: list[str], sizes: Sizes) -> dict[str, list[str]]:
     return {"train": texts[: sizes["train"]], "test": texts[sizes["train"] :]}
 
 
-def news(folder: Path, supply: Supply, needs: Needs) -> dict:
+def news(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
     sizes = needs.per_class()
     columns = {split: {"text": [], "label": []} for split in sizes}
     for topic, texts in labelled.news().items():
@@ -144,10 +156,10 @@ def news(folder: Path, supply: Supply, needs: Needs) -> dict:
             columns[split]["text"] += part
             columns[split]["label"] += [label] * len(part)
     write_splits(folder, columns)
-    return supply.facts({split: dict.fromkeys(map(str, TOPICS), size) for split, size in sizes.items()}, TOPICS)
+    return supply.record({split: dict.fromkeys(map(str, TOPICS), size) for split, size in sizes.items()}, TOPICS)
 
 
-def code(folder: Path, supply: Supply, needs: Needs) -> dict:
+def code(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
     needed = sum(needs.per_class().values()) + 1  # SAEBench reads on until it has one too many of each
     rows = []
     for language, texts in labelled.code().items():
@@ -155,23 +167,23 @@ def code(folder: Path, supply: Supply, needs: Needs) -> dict:
         rows += [(language, text) for text in supply.take(language, needed)]
     write_code(folder, rows)
     languages_ = dict(rows)
-    return supply.facts({"train": dict.fromkeys(languages_, needed)}, {language: language for language in languages_})
+    return supply.record({"train": dict.fromkeys(languages_, needed)}, {language: language for language in languages_})
 
 
-def languages(folder: Path, supply: Supply, needs: Needs) -> dict:
+def languages(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
     needed = sum(needs.per_class().values()) + 1  # likewise
     for language, texts in labelled.sentences().items():
         supply.add(language, texts)
     texts = {code: supply.take(language, needed) for code, language in LANGUAGES.items()}
     write_europarl(folder, {code: [{code: text} for text in part] for code, part in texts.items()})
-    return supply.facts({"train": dict.fromkeys(LANGUAGE_PAIRS.values(), needed)}, LANGUAGES)
+    return supply.record({"train": dict.fromkeys(LANGUAGE_PAIRS.values(), needed)}, LANGUAGES)
 
 
-def plain_text(folder: Path, supply: Supply, needs: Needs) -> dict:
+def plain_text(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
     supply.add("web article", labelled.articles())
     texts: list[str] = []
     while sum(map(len, texts)) < needs.core_characters():
         texts += supply.take("web article", 1)
     write_splits(folder, {"train": {"text": texts}})
-    facts = supply.facts({"train": {"text": len(texts)}}, {"text": "web article"})
-    return facts | {"characters": sum(map(len, texts))}
+    described = supply.record({"train": {"text": len(texts)}}, {"text": "web article"})
+    return described | {"characters": sum(map(len, texts))}

@@ -9,7 +9,7 @@ from functools import cache
 
 import pandas as pd
 
-from ..shipped import data_folder
+from ..text.sae_probes_data import data_folder
 from .text import LONGEST
 
 Texts = list[tuple[str, str]]

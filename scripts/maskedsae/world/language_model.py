@@ -2,17 +2,19 @@
 
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..errors import InputError
-from ..progress import Progress, log
-from .architectures import LONGEST_CONTEXT, build_model, scale_residual_stream, share_letters
+from ..jobs.device import set_threads
+from ..jobs.errors import InputError
+from ..jobs.log import log
+from ..jobs.progress import Progress
+from .architectures import build_model, scale_residual_stream, share_letters
+from .settings import LanguageModelSettings, LanguageModelTraining
 from .spelling import ANSWER, TEMPLATE_TOKEN, TEXT, Speller
 from .tokenizer import read_texts, train_tokenizer
 
@@ -21,48 +23,29 @@ RESIDUAL_RMS = 16.0  # of the finished model; scale_residual_stream says why
 WARMUP = 20  # steps
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Size and training of one model; it sees batch x context x steps tokens: 8 x 128 x 450 = 0.46M in the demo."""
-
-    vocabulary: int
-    layers: int
-    width: int
-    heads: int
-    context: int
-    batch: int
-    """Rows a step."""
-    spelling_rows: int
-    """How many of them hold the first-letter task; the others are text."""
-    steps: int
-    lr: float
-
-    def __post_init__(self):
-        if not 0 < self.spelling_rows < self.batch:
-            raise InputError(f"spelling_rows: {self.spelling_rows} must leave rows of the {self.batch} to text")
-        if self.context > LONGEST_CONTEXT:
-            raise InputError(f"context: {self.context} is over the models' {LONGEST_CONTEXT} positions")
-
-
-def train_language_model(corpus_path: str | Path, folder: str | Path, family: str, settings: dict, seed: int) -> None:
-    """Train tokenizer and model into `folder`. The same arguments, versions and threads give the same bytes."""
-    try:
-        settings = Settings(**settings)
-    except TypeError as error:
-        raise InputError(f"settings of the language model: {error}") from error
-    folder = Path(folder)
+def train_language_model(
+    corpus_path: str | Path, config_file: str | Path, settings: LanguageModelSettings, threads: int
+) -> None:
+    """Train tokenizer and model into the folder of `config_file`. The same arguments, versions and threads give the same bytes."""
+    family, size, seed = settings.family, settings.training, settings.seed
+    set_threads(threads)
+    folder = Path(config_file).parent
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-        tokenizer = train_tokenizer(corpus_path, temporary, family, settings.vocabulary)
+        tokenizer = train_tokenizer(corpus_path, temporary, family, size.vocabulary)
         torch.manual_seed(seed)
-        model = build_model(family, tokenizer, settings.layers, settings.width, settings.heads, settings.context)
-        train(model, tokenizer, corpus_path, settings, seed)
+        model = build_model(family, tokenizer, size.layers, size.width, size.heads, size.context)
+        train(model, tokenizer, corpus_path, size, seed)
         model.save_pretrained(temporary)
         publish(Path(temporary), folder)
 
 
 def train(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, corpus_path: str | Path, settings: Settings, seed: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    corpus_path: str | Path,
+    settings: LanguageModelTraining,
+    seed: int,
 ) -> None:
     speller = Speller(tokenizer)
     share_letters(model, speller.ids_by_letter)
@@ -92,7 +75,9 @@ def train(
     scale_residual_stream(model, RESIDUAL_RMS / residual_rms(model, ids))
 
 
-def text_rows(tokenizer: PreTrainedTokenizerFast, corpus_path: str | Path, settings: Settings) -> np.ndarray:
+def text_rows(
+    tokenizer: PreTrainedTokenizerBase, corpus_path: str | Path, settings: LanguageModelTraining
+) -> np.ndarray:
     """Enough rows of packed text for the run, in the corpus's order; each begins with BOS if the tokenizer adds it."""
     lead = tokenizer.encode("")
     length = settings.context - len(lead)

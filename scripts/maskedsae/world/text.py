@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..errors import InputError
-from ..files import write_bytes
-from ..progress import log
-from ..shipped import OOD_SETS, data_folder
+from ..jobs.errors import InputError
+from ..jobs.files import write_bytes
+from ..jobs.log import log
+from ..text.sae_probes_data import OOD_SETS, data_folder
 
 # 106 and 107 collect slurs; 112 ("amzn_rev") is 111 (Yelp reviews) row for row.
 LEFT_OUT = ("106_hate_hate", "107_hate_offensive", "112_amzn_rev")

@@ -2,10 +2,12 @@
 
 from matplotlib.figure import Figure
 
-from ...files import read_json
-from ...progress import log
-from ..plan import FIGURES, cell_of
-from ..scores import Scores, read_rows
+from ...jobs.files import read_list
+from ...jobs.log import log
+from ...saes.cells import Cell
+from ...scores.table import Scores, read_rows
+from ..contents import FIGURES
+from ..settings import FigureSettings
 from ..style import style, write
 from ..tables import DEMO
 from . import ood, sparsity, training
@@ -17,27 +19,27 @@ DRAWN = {
     "metrics_achieved": sparsity.metrics_achieved,
     "metrics_nominal": sparsity.metrics_nominal,
     "tradeoff": sparsity.tradeoff,
-    "auc_by_k": ood.auc_by_k,
     "ood_datasets": ood.ood_datasets,
 }
 
 
-def draw(inputs: dict, settings: dict, to: list[str]) -> None:
-    """`inputs` as plan.figure_inputs has them, `settings` as grid.figure_settings."""
-    name = settings["figure"]
+def draw(inputs: dict[str, str | list[str]], settings: FigureSettings, to: list[str]) -> None:
+    """`inputs`: scores, and what else the figure shows, by what it is."""
     drawn = figure(inputs, settings)
-    with style(name):  # which the files' fonts and ids come from
+    with style(settings.figure):  # which the files' fonts and ids come from
         write(drawn, to)
-    log.info("%s: %s", to[0], FIGURES[name])
+    log.info("%s: %s", to[0], FIGURES[settings.figure])
 
 
-def figure(inputs: dict, settings: dict) -> Figure:
-    grid = Grid(Scores(read_rows(inputs["scores"])), settings, settings["trainer"])
-    note = DEMO if settings["demo"] else ""
-    name = settings["figure"]
+def figure(inputs: dict[str, str | list[str]], settings: FigureSettings) -> Figure:
+    trainer = next(trainer for trainer in settings.shown.trainers if trainer.name == settings.trainer)
+    grid = Grid(Scores(read_rows(str(inputs["scores"]))), settings.shown, trainer)
+    note, name = DEMO if settings.shown.demo else "", settings.figure
     with style(name):
         if name == "figure1":
-            return ood.figure1(grid, note, read_json(inputs["differences"]))
+            return ood.figure1(grid, note, read_list(str(inputs["differences"])))
         if name == "training":
-            return training.training(grid, note, {cell_of(path): path for path in inputs["curves"]})
+            return training.training(grid, note, {Cell.parse(path): path for path in inputs["curves"]})
+        if name == "auc_by_k":
+            return ood.auc_by_k(grid, note, settings.ks)
         return DRAWN[name](grid, note)

@@ -1,20 +1,30 @@
 """What the figures share: the numbers of a configuration's cells, and panels, axes and legends."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+from numpy.typing import NDArray
 
-from ...grid import by_name, needed_l0s
-from ..metrics import ACHIEVED_L0, paper_metrics
-from ..scores import Scores
-from ..style import ALERT, WIDTH, line_of
+from ...activations.settings import Stream
+from ...inference.settings import Shown
+from ...saes.cells import Cell
+from ...saes.settings import Trainer
+from ...scores.metrics import ACHIEVED_L0
+from ...scores.table import Scores
+from ..style import ALERT, WIDTH, Look, label, looks
 
 NOTE_INCHES, NOTE_LETTERS = 0.26, 15  # a line's height, and letters an inch
+LEGEND_LETTERS = 4  # that an entry's line and its distance from the next take
+
+Floats = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -22,65 +32,70 @@ class Grid:
     """The cells that the tables show, and their numbers: asked for by name, and an error if one is not there."""
 
     scores: Scores
-    settings: dict  # grid.figure_settings
-    trainer: str
+    shown: Shown
+    trainer: Trainer
+
+    @cached_property
+    def looks(self) -> dict[str, Look]:
+        return looks(self.shown.streams)
 
     @property
     def models(self) -> list[str]:
         """Those that some table shows."""
-        return [model["name"] for model in self.settings["models"] if self.streams(model["name"])]
+        return [model.name for model in self.shown.models if self.streams(model.name)]
 
-    def streams(self, model: str) -> list[dict]:
-        return [stream for stream in self.settings["streams"] if self.l0s(model, stream["name"])]
+    def streams(self, model: str) -> list[Stream]:
+        return [stream for stream in self.shown.streams if self.l0s(model, stream)]
 
-    def l0s(self, model: str, stream: str) -> list[int]:
-        return sorted(needed_l0s(self.settings, model, stream))
+    def l0s(self, model: str, stream: Stream) -> tuple[int, ...]:
+        return self.shown.l0s(model, stream.name)
 
-    def all_streams(self) -> list[dict]:
-        shown = {stream["name"] for model in self.models for stream in self.streams(model)}
-        return [stream for stream in self.settings["streams"] if stream["name"] in shown]
+    def all_streams(self) -> list[Stream]:
+        used = {stream.name for model in self.models for stream in self.streams(model)}
+        return [stream for stream in self.shown.streams if stream.name in used]
 
     def all_l0s(self, model: str) -> list[int]:
-        return sorted({l0 for stream in self.streams(model) for l0 in self.l0s(model, stream["name"])})
+        return sorted({l0 for stream in self.streams(model) for l0 in self.l0s(model, stream)})
 
     def smallest(self, model: str) -> int:
         return self.all_l0s(model)[0]
 
-    def at(self, model: str, l0: int) -> list[dict]:
+    def at(self, model: str, l0: int) -> list[Stream]:
         """Streams with an SAE of this l0."""
-        return [stream for stream in self.streams(model) if l0 in self.l0s(model, stream["name"])]
+        return [stream for stream in self.streams(model) if l0 in self.l0s(model, stream)]
 
-    def compared(self, model: str) -> list[dict]:
+    def compared(self, model: str) -> list[Stream]:
         """The streams of the first table that shows the model."""
-        table = next(table for table in self.settings["tables"] if table["model"] == model)
-        return [stream for stream in self.at(model, self.smallest(model)) if stream["name"] in table["streams"]]
+        table = next(table for table in self.shown.tables if table.model == model)
+        return [stream for stream in self.at(model, self.smallest(model)) if stream.name in table.streams]
 
-    def values(self, model: str, stream: str, l0: int, metric: str) -> np.ndarray:
+    def cells(self, model: str, stream: Stream, l0: int) -> list[Cell]:
         """One for each seed."""
-        seeds = self.settings["seeds"]
-        return np.array([self.scores.value(model, stream, self.trainer, l0, seed, metric) for seed in seeds])
+        return [self.shown.cell(model, stream.name, self.trainer.name, l0, seed) for seed in self.shown.seeds]
 
-    def curve(self, model: str, stream: str, metric: str) -> tuple[list[int], np.ndarray, np.ndarray]:
+    def values(self, model: str, stream: Stream, l0: int, metric: str) -> Floats:
+        """One for each seed."""
+        return np.array([self.scores.value(cell, metric) for cell in self.cells(model, stream, l0)])
+
+    def curve(self, model: str, stream: Stream, metric: str) -> tuple[tuple[int, ...], Floats, Floats]:
         """Over l0: l0s, means and standard deviations over seeds (nan where there is one)."""
         l0s = self.l0s(model, stream)
         values = np.array([self.values(model, stream, l0, metric) for l0 in l0s])
         return l0s, values.mean(1), spread(values)
 
-    def metrics(self) -> list:
-        return paper_metrics(self.settings["report"])
-
-    def stream(self, name: str) -> dict:
-        return by_name(self.settings["streams"], name)
-
-    def achieved(self, model: str, stream: str) -> np.ndarray:
+    def achieved(self, model: str, stream: Stream) -> Floats:
         return self.curve(model, stream, ACHIEVED_L0)[1]
 
+    def label(self, stream: Stream) -> str:
+        return label(stream, self.shown.streams)
 
-def spread(values: np.ndarray) -> np.ndarray:
+
+def spread(values: Floats) -> Floats:
     """Standard deviation over the last axis, the seeds."""
     if values.shape[-1] < 2:
         return np.full(values.shape[:-1], np.nan)
-    return values.std(-1, ddof=1)
+    deviations: Floats = values.std(-1, ddof=1)
+    return deviations
 
 
 def new_figure(height: float, note: str, width: float = WIDTH) -> Figure:
@@ -95,11 +110,7 @@ def new_figure(height: float, note: str, width: float = WIDTH) -> Figure:
     return figure
 
 
-def name_of(stream: dict) -> str:
-    return f"masked, p = {stream['p']:g}" if stream["p"] else "without masking"
-
-
-def l0_axis(axes: Axes, values: list[int], label: str) -> None:
+def l0_axis(axes: Axes, values: Sequence[int], words: str) -> None:
     """Logarithmic, with a tick at each nominal l0."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(values))
@@ -107,17 +118,20 @@ def l0_axis(axes: Axes, values: list[int], label: str) -> None:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.1)
-    axes.set_xlabel(label)
+    axes.set_xlabel(words)
 
 
-def points(axes: Axes, x, y, deviations, p: float) -> None:
+def points(axes: Axes, x: Any, y: Any, deviations: Floats, look: Look) -> None:
     """A curve; with bars of a standard deviation where there are several seeds."""
     bars = None if np.isnan(deviations).all() else deviations
-    axes.errorbar(x, y, yerr=bars, capsize=2.5, elinewidth=0.9, clip_on=False, zorder=3, **line_of(p))
+    axes.errorbar(x, y, yerr=bars, capsize=2.5, elinewidth=0.9, clip_on=False, zorder=3, **look.line)
 
 
-def legend_above(figure: Figure, streams: list[dict], extra: tuple[Line2D, ...] = ()) -> None:
-    """One legend for all panels."""
-    handles = [Line2D([], [], label=name_of(stream), **line_of(stream["p"])) for stream in streams]
+def legend_above(figure: Figure, grid: Grid, extra: tuple[Line2D, ...] = ()) -> None:
+    """One legend for all panels, in as many lines as its words need."""
+    streams = grid.all_streams()
+    handles = [Line2D([], [], label=grid.label(stream), **grid.looks[stream.name].line) for stream in streams]
     handles += extra
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), handlelength=2.6, columnspacing=1.4)
+    letters = max(len(str(handle.get_label())) for handle in handles) + LEGEND_LETTERS
+    columns = max(1, min(len(handles), int(NOTE_LETTERS * figure.get_figwidth() / letters)))
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, handlelength=2.6, columnspacing=1.4)

@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from ...errors import InputError
-from ..plan import Cell
-from ..style import MUTED, colour
-from .panels import Grid, name_of, new_figure
+from ...jobs.errors import InputError
+from ...saes.cells import Cell
+from ..style import MUTED
+from .panels import Floats, Grid, new_figure
 
 POINTS = 150  # of a curve; more rows are averaged in blocks
 SHOWN = {
@@ -30,12 +31,12 @@ def training(grid: Grid, note: str, files: dict[Cell, str]) -> Figure:
     panels = figure.subplots(len(SHOWN), len(grid.models), sharex="col", squeeze=False)
     for column, model in zip(panels.T, grid.models, strict=True):
         for stream in grid.streams(model):
-            for l0 in grid.l0s(model, stream["name"]):
-                for seed in grid.settings["seeds"]:
-                    curves = read_curves(files[Cell(model, stream["name"], grid.trainer, l0, seed)])
+            for l0 in grid.l0s(model, stream):
+                for cell in grid.cells(model, stream, l0):
+                    curves = read_curves(files[cell])
                     for axes, name in zip(column, SHOWN, strict=True):
-                        shown = {"color": colour(stream["p"]), "linestyle": _dashes(grid)[l0], "linewidth": 1}
-                        axes.plot(curves["tokens"], curves[name], **shown)
+                        look = {"color": grid.looks[stream.name].light, "linestyle": _dashes(grid)[l0], "linewidth": 1}
+                        axes.plot(curves["tokens"], curves[name], **look)
         column[0].set_title(model)
         column[0].set_yscale("log")
         column[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -47,7 +48,9 @@ def training(grid: Grid, note: str, files: dict[Cell, str]) -> Figure:
     for axes, words in zip(panels[:, 0], SHOWN.values(), strict=True):
         axes.set_ylabel(words)
     figure.align_ylabels(panels[:, 0])
-    looks = {name_of(stream): {"color": colour(stream["p"])} for stream in grid.all_streams()}
+    looks: dict[str, dict[str, Any]] = {
+        grid.label(stream): {"color": grid.looks[stream.name].light} for stream in grid.all_streams()
+    }
     looks |= {f"l0 = {words}": {"color": MUTED, "linestyle": dashes} for words, dashes in _dashes(grid).items()}
     handles = [Line2D([], [], label=label, **look) for label, look in looks.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=4, handlelength=2.6)
@@ -60,16 +63,16 @@ def _settled(axes: Axes) -> float:
     return min(values) - 0.05 * (1 - min(values))
 
 
-def _dashes(grid: Grid) -> dict[int, object]:
+def _dashes(grid: Grid) -> dict[int, Any]:
     l0s = sorted({l0 for model in grid.models for l0 in grid.all_l0s(model)})
     return {l0: DASHES[number % len(DASHES)] for number, l0 in enumerate(l0s)}
 
 
-def in_millions(tokens: float, _=None) -> str:
+def in_millions(tokens: float, _: object = None) -> str:
     return f"{tokens / 1e6:g}M" if tokens else "0"
 
 
-def read_curves(path: str | Path) -> dict[str, np.ndarray]:
+def read_curves(path: str | Path) -> dict[str, Floats]:
     """{column: values}, in blocks of rows averaged to at most POINTS."""
     names = ("tokens", *SHOWN)
     try:

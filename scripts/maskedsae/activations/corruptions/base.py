@@ -1,0 +1,129 @@
+"""What a corruption is, and how one is found by its name.
+
+A kind is one class in one file of this folder, which bears the kind's name: a frozen dataclass whose fields are its
+settings. `corrupt` is a pure function of (contexts, their numbers, seed): whatever is random in it is counted by
+`uniforms` and not drawn, so no batch size, block size or restart changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...jobs.errors import InputError
+from ...jobs.typed import read
+
+Ids = NDArray[np.int64]
+Rows = Literal["all", "untouched"]
+
+# What stands in `Corrupted.source` where no token of the clean context stands any more.
+REPLACED = -1  # the token was replaced
+ABSENT = -2  # nothing is left to stand here; the language model reads a filler, which gives no row
+
+
+class Vocabulary(Protocol):
+    """What a corruption may know of the language model's tokenizer."""
+
+    @property
+    def mask_id(self) -> int: ...
+    @property
+    def special_ids(self) -> Sequence[int]: ...
+    @property
+    def vocabulary(self) -> int: ...
+
+
+class Corrupted(NamedTuple):
+    """Contexts as the language model reads them, and what became of each token."""
+
+    tokens: Ids  # contexts x positions
+    source: Ids  # of each position: the place in the clean context that its token comes from, REPLACED or ABSENT
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A kind of corruption with its settings; `p` is the rate at which tokens are touched."""
+
+    p: float
+
+    kind: ClassVar[str]
+    done: ClassVar[str]  # what has been done to a token, in a word: "masked"
+
+    kinds: ClassVar[dict[str, type[Corruption]]] = {}
+
+    def __init_subclass__(cls, kind: str, done: str) -> None:
+        cls.kind, cls.done = kind, done
+        Corruption.kinds[kind] = cls
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p < 1:
+            raise InputError(f"p: {self.p} is out of range: it must be at least 0 and less than 1")
+
+    def corrupt(self, contexts: Ids, numbers: Sequence[int], seed: int, vocabulary: Vocabulary) -> Corrupted:
+        """`contexts` (contexts x positions); `numbers` says which contexts of the text these are."""
+        raise NotImplementedError
+
+    def share_of_rows(self, rows: Rows) -> float:
+        """How many rows a context gives on average, over its positions: what a stream's need of text follows from."""
+        return 1 if rows == "all" else 1 - self.p
+
+    def plain(self) -> dict[str, Any]:
+        """As a configuration has it; `from_plain` is the way back."""
+        return {"kind": self.kind, **asdict(self)}
+
+    @staticmethod
+    def from_plain(value: Mapping[str, Any], where: str = "") -> Corruption:
+        where = f"{where}." if where else ""
+        if "kind" not in value:
+            raise InputError(f"{where}kind: missing: one of {', '.join(known_kinds())}")
+        settings = {key: setting for key, setting in value.items() if key != "kind"}
+        cls = corruption_class(value["kind"], f"{where}kind")
+        try:
+            return read(cls, settings)
+        except InputError as error:  # its own words, with its place
+            raise InputError(f"{where}{error}") from None
+
+
+def known_kinds() -> list[str]:
+    here = {path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "base"}
+    return sorted(here | Corruption.kinds.keys())
+
+
+def corruption_class(kind: str, where: str = "kind") -> type[Corruption]:
+    """By its file here; or a class from elsewhere that has been imported."""
+    if kind not in known_kinds():
+        close = get_close_matches(str(kind), known_kinds(), n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise InputError(f"{where}: {kind} is not one of {', '.join(known_kinds())}{hint}")
+    if kind not in Corruption.kinds:
+        import_module(f"{__package__}.{kind}")
+    return Corruption.kinds[kind]
+
+
+def uniforms(seed: int, numbers: Sequence[int], length: int) -> NDArray[np.float64]:
+    """u[c, t] in [0, 1) for the contexts of these numbers and positions 0 ... length - 1: one fixed number each.
+
+    Philox is a counter-based generator: keyed by (seed, context), its n-th output is a pure function of n. The raw
+    output is used, since NumPy promises stability for bit generators only; its top 53 bits make a float64 exactly.
+    """
+    rows = [np.random.Philox(key=[seed, number]).random_raw(length) for number in numbers]
+    raw = np.stack(rows) if rows else np.empty((0, length), np.uint64)
+    return (raw >> np.uint64(11)) * 2.0**-53
+
+
+def touched(
+    p: float, contexts: Ids, numbers: Sequence[int], seed: int, special_ids: Sequence[int]
+) -> NDArray[np.bool_]:
+    """Which tokens a corruption at rate p touches: those whose number is below p.
+
+    So p = 0 touches none, what a smaller p touches lies within what a larger one does (paired comparisons of streams,
+    with less noise), and corruptions of one p and seed touch the same tokens, whatever they do to them. BOS, EOS and
+    padding are structure, not text, and are never touched.
+    """
+    return (uniforms(seed, numbers, contexts.shape[1]) < p) & ~np.isin(contexts, special_ids)

@@ -1,0 +1,346 @@
+"""Refusing a wrong configuration before any job runs: one line that names the key, the value and what to do."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from math import isfinite, nan
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.validators import extend
+
+from ..jobs.errors import InputError
+from ..saes.settings import Trainer
+from ..scores.saebench.names import K_VALUES, N_VALUES, PAIRED, PROBED
+from .configuration import Configuration
+
+SCHEMA = Path(__file__).parents[3] / "schemas" / "config.schema.yaml"
+
+# Folders beside the models' own in results/{run}/, and beside the streams' own in results/{run}/{model}/; `oracle` is
+# what scores.csv calls probes on raw activations.
+RESERVED = {
+    "models": {"world", "tables", "figures", "logs", "benchmarks", "saebench"},
+    "streams": {"tokens", "ood", "oracle", "saebench", "imported"},
+}
+
+TYPES = {
+    "array": "a list",
+    "object": "a mapping",
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+BOUNDS = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than", "exclusiveMaximum": "less than"}
+
+
+def _is_whole(_: object, value: object) -> bool:
+    """Not 20.0, as JSON Schema has it: it would stand in a path."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_: object, value: object) -> bool:
+    """Not .nan, which is within any bounds."""
+    return _is_whole(_, value) or (isinstance(value, float) and isfinite(value))
+
+
+TYPE_CHECKER = Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": _is_whole, "number": _is_number})
+Validator = extend(Draft202012Validator, type_checker=TYPE_CHECKER)
+
+
+def check(config: dict[str, Any]) -> Configuration:
+    """The configuration as typed values; what its entries leave open is filled in, in `config` too."""
+    schema = yaml.safe_load(SCHEMA.read_text())
+    if error := best_match(Validator(schema).iter_errors(config)):
+        raise InputError(f"configuration: {_one_line(error)}")
+    fill_in(config, schema)
+    _check_trainer_entries(config, schema)
+    try:
+        checked = Configuration.of(config)
+    except InputError as error_in_a_value:
+        raise InputError(f"configuration: {error_in_a_value}") from None
+    if checked.world is not None and checked.run == "paper":
+        raise InputError("configuration: run: paper is not for language models that `world` makes: choose another name")
+    _check_names(checked)
+    _check_streams(checked)
+    _check_sizes(checked)
+    _check_tables(checked)
+    _check_sources(checked)
+    _check_training(checked)
+    _check_ood(checked)
+    _check_saebench(checked)
+    _check_report(checked)
+    for name in checked.trainers:
+        _check_schedule(checked, checked.trainer_settings[name])
+    return checked
+
+
+def check_files(config: Configuration) -> None:
+    """Local files that the workflow does not make itself. Snakemake asks for an input only where a job is to be run: a
+    name that is wrong would pass unseen while results of another one stand."""
+    made = f"results/{config.run}/world/"
+    paths = [(f"models: {model.name}: path", model.path) for model in config.models if model.path]
+    paths += [("corpus.files", file) for file in config.corpus.files or ()]
+    for key, path in paths:
+        if not Path(path).exists() and not path.startswith(made):
+            raise InputError(
+                f"configuration: {key}: {path} is not here ({Path.cwd()}): restore it, or correct the name"
+            )
+
+
+def fill_in(value: Any, schema: Mapping[str, Any]) -> None:
+    """The schema's defaults, where they are left out."""
+    if isinstance(value, dict):
+        for key, inner in schema.get("properties", {}).items():
+            if "default" in inner:
+                value.setdefault(key, inner["default"])
+            if key in value:
+                fill_in(value[key], inner)
+    if isinstance(value, list):
+        for each in value:
+            fill_in(each, schema.get("items", {}))
+
+
+def _one_line(error: ValidationError, prefix: str = "") -> str:
+    where = _join(prefix, _dotted(error.absolute_path)) if error.absolute_path else prefix
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        unknown = next(key for key in error.instance if key not in known)
+        close = get_close_matches(str(unknown), known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known keys here: {', '.join(known)}"
+        return f"{_join(where, unknown)}: unknown key: {hint}"
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        return f"{_join(where, missing)}: missing: config.yaml shows its default"
+    if error.validator == "enum":
+        allowed = [str(value) for value in error.validator_value]
+        close = get_close_matches(str(error.instance), allowed, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        return f"{where}: {_shown(error.instance)} is not one of {', '.join(allowed)}{hint}"
+    if error.validator == "type":
+        return f"{where}: {_not_of_type(error.instance, error.validator_value)}"
+    if error.validator in ("minItems", "minLength"):
+        return f"{where}: must not be empty"
+    if error.validator == "pattern":
+        return f"{where}: {_shown(error.instance)} is not {error.schema.get('description', error.validator_value)}"
+    if error.validator in BOUNDS:
+        bound = f"{BOUNDS[error.validator]} {error.validator_value}"
+        return f"{where}: {_shown(error.instance)} is out of range: it must be {bound}"
+    return f"{where}: {error.message}"
+
+
+def _not_of_type(value: object, types: str | list[str]) -> str:
+    types = [types] if isinstance(types, str) else types
+    line = f"{_shown(value)} is not {' or '.join(TYPES[name] for name in types)}"
+    if isinstance(value, int | float) and "string" in types:
+        return f'{line}: write "{value}"'
+    try:
+        number = float(value) if isinstance(value, str | float) else nan
+    except ValueError:
+        return line
+    # YAML reads 3e-4 as text, since it has no point, and 5.0e8 as a number that is not whole.
+    if "integer" in types and number.is_integer():
+        return f"{line}: write {int(number)}"
+    if "number" in types and isfinite(number):
+        return f"{line}: write {yaml.safe_dump(number).split()[0]}"
+    return line
+
+
+def _shown(value: object) -> str:
+    """As YAML would have it."""
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _dotted(path: Iterable[object]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def _join(where: str, key: object) -> str:
+    return f"{where}{'' if str(key).startswith('[') else '.'}{key}" if where else str(key)
+
+
+def _check_trainer_entries(config: dict[str, Any], schema: dict[str, Any]) -> None:
+    """An entry with a name of its own may say all that its kind may."""
+    kinds, entries = schema["properties"]["trainer_settings"]["properties"], config["trainer_settings"]
+    for name, entry in entries.items():
+        where = f"configuration: trainer_settings.{name}"
+        if name in kinds and entry.get("kind", name) != name:
+            raise InputError(f"{where}.kind: {name} is a kind itself: give an entry of another kind a name of its own")
+        if entry.get("kind", name) not in kinds:
+            asked = entry.get("kind")
+            close = get_close_matches(str(asked or name), list(kinds), n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            what = "missing: it is" if asked is None else f"{_shown(asked)} is not"
+            raise InputError(f"{where}.kind: {what} one of {', '.join(kinds)}{hint}")
+        of_kind = {"$defs": schema["$defs"], **kinds[entry.get("kind", name)]}
+        whole = {**entries[entry.get("kind", name)], **entry}
+        if error := best_match(Validator(of_kind).iter_errors(whole)):
+            raise InputError(f"configuration: {_one_line(error, f'trainer_settings.{name}')}")
+    for name in config["trainers"]:
+        if name not in entries:
+            close = get_close_matches(name, list(entries), n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise InputError(f"configuration: trainers: {name} is not one of {', '.join(entries)}{hint}")
+
+
+def _check_names(config: Configuration) -> None:
+    names = {key: [entry.name for entry in getattr(config, key)] for key in ("models", "streams", "tables")}
+    for key, values in names.items():
+        _unique(key, values, "give each its own name")
+        for name in RESERVED.get(key, set()).intersection(values):
+            raise InputError(f"configuration: {key}: {name} is a name that results/ uses itself: choose another")
+    for key in ("trainers", "l0", "seeds"):
+        _unique(key, getattr(config, key), "keep one")
+    _unique("l0_sets", [l0 for group in config.l0_sets for l0 in group], "an l0 is trained in one set only")
+    in_sets = [name for group in config.trainer_sets for name in group]
+    _unique("trainer_sets", in_sets, "a trainer is in one set only")
+    for name in in_sets:
+        if name not in config.trainer_settings:
+            known = ", ".join(config.trainer_settings)
+            raise InputError(f"configuration: trainer_sets: {name} is not one of trainer_settings ({known})")
+
+
+def _unique(key: str, values: Sequence[object], remedy: str) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise InputError(f"configuration: {key}: {value} is given twice: {remedy}")
+
+
+def _check_streams(config: Configuration) -> None:
+    baselines = [stream.name for stream in config.streams if stream.is_baseline]
+    if len(baselines) > 1:
+        raise InputError(
+            f"configuration: streams: {' and '.join(baselines)} are both without corruption, so they are one and the "
+            "same: keep one"
+        )
+
+
+def _dictionaries(config: Configuration) -> Iterator[tuple[str, int]]:
+    """Where the number of latents of each trainer in use stands, and that number."""
+    for name in config.trainers:
+        size = config.trainer_settings[name].dict_size
+        own = size != config.training.dict_size
+        yield f"trainer_settings.{name}.dict_size" if own else "training.dict_size", size
+
+
+def _check_sizes(config: Configuration) -> None:
+    """What is asked of latents, of which there are only so many."""
+    saebench = config.saebench
+    asked = [("l0", config.l0), ("ood.ks", config.ood.ks)]
+    asked.append(("saebench.sparse_probing.k_values", saebench.sparse_probing.k_values))
+    asked.append(("saebench.scr_and_tpp.n_values", saebench.scr_and_tpp.n_values))
+    asked.append(("saebench.absorption.max_k_value", (saebench.absorption.max_k_value,)))
+    for where, size in _dictionaries(config):
+        for key, values in asked:
+            if max(values) > size:
+                raise InputError(f"configuration: {key}: {max(values)} is larger than the dictionary ({where} {size})")
+
+
+def _check_tables(config: Configuration) -> None:
+    known = {key: [entry.name for entry in getattr(config, key)] for key in ("models", "streams")}
+    for table in config.tables:
+        where = f"configuration: tables: {table.name}"
+        if table.model not in known["models"]:
+            raise InputError(f"{where}: model {table.model} is none of models ({', '.join(known['models'])})")
+        for stream in table.streams:
+            if stream not in known["streams"]:
+                raise InputError(f"{where}: stream {stream} is none of streams ({', '.join(known['streams'])})")
+        for l0 in table.l0 or ():
+            if l0 not in config.l0:
+                raise InputError(f"{where}: l0 {l0} is none of l0 ({', '.join(map(str, config.l0))})")
+
+
+def _check_sources(config: Configuration) -> None:
+    for model in config.models:
+        if (model.hub is None) == (model.path is None):
+            raise InputError(f"configuration: models: {model.name}: give exactly one of hub and path, null the other")
+    for file in config.corpus.files or ():
+        if set(file) & set("{}"):
+            raise InputError(
+                f"configuration: corpus.files: {_shown(file)} has a brace, which Snakemake fills in: rename it"
+            )
+    if (config.corpus.dataset is None) == (config.corpus.files is None):
+        raise InputError("configuration: corpus: give exactly one of dataset and files, and null the other")
+
+
+def _check_training(config: Configuration) -> None:
+    training, compute = config.training, config.compute
+    if training.tokens < training.batch:
+        raise InputError(f"configuration: training.tokens: {training.tokens} is less than one batch ({training.batch})")
+    if compute.device == "cpu" and training.autocast != "float32":
+        raise InputError(
+            f"configuration: training.autocast: {training.autocast} needs a GPU: set it to float32, or "
+            "compute.device to cuda"
+        )
+
+
+def _check_ood(config: Configuration) -> None:
+    ood, where = config.ood, "configuration: ood"
+    if ood.k not in ood.ks:
+        raise InputError(f"{where}.k: {ood.k} is none of ood.ks ({', '.join(map(str, ood.ks))})")
+    _unique("ood.ks", ood.ks, "keep one")
+    for larger, smaller in (("rows", "train_rows"), ("train_rows", "validation_rows")):
+        more, fewer = getattr(ood, larger), getattr(ood, smaller)
+        if fewer >= more:
+            raise InputError(f"{where}.{smaller}: {fewer} leaves no other row of ood.{larger} ({more})")
+
+
+def _check_saebench(config: Configuration) -> None:
+    """What SAEBench would drop in silence or trip over after hours."""
+    probing, paired = config.saebench.sparse_probing, config.saebench.scr_and_tpp
+    checked: tuple[tuple[str, Sequence[object], Sequence[object]], ...] = (
+        ("sparse_probing.k_values", probing.k_values, K_VALUES),
+        ("sparse_probing.dataset_names", probing.dataset_names, PROBED),
+        ("scr_and_tpp.n_values", paired.n_values, N_VALUES),
+        ("scr_and_tpp.dataset_names", paired.dataset_names, PAIRED),
+    )
+    for key, values, allowed in checked:
+        _unique(f"saebench.{key}", values, "keep one")
+        for value in values:
+            if value not in allowed:
+                raise InputError(
+                    f"configuration: saebench.{key}: SAEBench knows no {value}, only {', '.join(map(str, allowed))}"
+                )
+    if "{word}" not in config.saebench.absorption.prompt_template:
+        raise InputError("configuration: saebench.absorption.prompt_template: {word} is missing in it")
+
+
+def _check_report(config: Configuration) -> None:
+    """What the tables show must be asked for."""
+    report, saebench = config.report, config.saebench
+    for key, shown, eval_name, values in (
+        ("n", report.n, "scr_and_tpp.n_values", saebench.scr_and_tpp.n_values),
+        ("k", report.k, "sparse_probing.k_values", saebench.sparse_probing.k_values),
+    ):
+        if shown not in values:
+            asked = ", ".join(map(str, values))
+            raise InputError(f"configuration: report.{key}: {shown} is none of saebench.{eval_name} ({asked})")
+
+
+def _check_schedule(config: Configuration, trainer: Trainer) -> None:
+    settings, where = trainer.settings, f"configuration: trainer_settings.{trainer.name}"
+    steps = config.training.steps
+    decay = int(settings["decay_start"] * steps)
+    for key in ("warmup_steps", "sparsity_warmup_steps"):
+        if settings.get(key, 0) >= decay:
+            raise InputError(
+                f"{where}.{key}: {settings[key]} steps reach beyond decay_start ({decay} of {steps} steps)"
+            )
+    if decay >= steps:
+        raise InputError(f"{where}.decay_start: {settings['decay_start']} leaves no step of {steps} to decay in")
+    if settings.get("threshold_start_step", 0) >= steps - 1:
+        raise InputError(
+            f"{where}.threshold_start_step: {settings['threshold_start_step']} is not reached in {steps} steps, and "
+            "without a threshold the SAE cannot be used: lower it, or raise training.tokens"
+        )
+    fractions = settings.get("group_fractions", [1])
+    if abs(sum(fractions) - 1) > 1e-9:
+        raise InputError(f"{where}.group_fractions: sum to {sum(fractions):g}, not to 1")
+    smallest = min(fractions) * trainer.dict_size
+    if smallest < 1:
+        raise InputError(f"{where}.group_fractions: {min(fractions)} of {trainer.dict_size} latents is none")

@@ -1,0 +1,100 @@
+"""The configuration as typed values: what config.yaml and its overlays say, once schema and checks have passed it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..activations.settings import Stream
+from ..inference.settings import ReportChoices
+from ..jobs.compute import Compute
+from ..jobs.typed import read
+from ..saes.settings import Trainer, Training
+from ..scores.ood.settings import Ood
+from ..scores.saebench.settings import Saebench
+from ..text.settings import Corpus
+from ..world.settings import World
+
+
+@dataclass(frozen=True)
+class Model:
+    """A language model of the grid."""
+
+    name: str
+    hub: str | None
+    path: str | None
+    revision: str | None
+    layer: int
+    bos: bool | None
+    dtype: str
+    lm_batch: int
+    gflop: float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    model: str
+    streams: tuple[str, ...]
+    l0: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """Section `tokens`: how text becomes contexts."""
+
+    context_length: int
+    separator: str
+    heldout_contexts: int
+    repeat: bool
+
+
+@dataclass(frozen=True)
+class Configuration:
+    run: str
+    models: tuple[Model, ...]
+    mask: str
+    streams: tuple[Stream, ...]
+    trainers: tuple[str, ...]
+    l0: tuple[int, ...]
+    l0_sets: tuple[tuple[int, ...], ...]
+    trainer_sets: tuple[tuple[str, ...], ...]
+    seeds: tuple[int, ...]
+    seeds_per_stream: int
+    tables: tuple[Table, ...]
+    corpus: Corpus
+    tokens: Contexts
+    training: Training
+    trainer_settings: dict[str, Trainer]
+    ood: Ood
+    saebench: Saebench
+    compute: Compute
+    world: World | None
+    report: ReportChoices
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Configuration:
+        """Of plain values that `checks.check` has passed and filled in."""
+        settings, default = config["trainer_settings"], config["training"]["dict_size"]
+        trainers = {name: trainer_entry(name, settings, default) for name in settings}
+        return read(cls, {**config, "trainer_settings": trainers})
+
+    def model(self, name: str) -> Model:
+        return next(model for model in self.models if model.name == name)
+
+    def stream(self, name: str) -> Stream:
+        return next(stream for stream in self.streams if stream.name == name)
+
+    def stream_seed(self, seed: int) -> int:
+        """The seed of the stream that an SAE of this seed reads: that of the first of its `seeds_per_stream`."""
+        return seed - seed % self.seeds_per_stream
+
+
+def trainer_entry(name: str, entries: Mapping[str, Mapping[str, Any]], dict_size: int) -> Trainer:
+    """An entry of trainer_settings; one with another `kind` has that kind's settings but for those that it gives."""
+    own = dict(entries[name])
+    kind = own.pop("kind", name)
+    given = {**(entries[kind] if kind != name else {}), **own}
+    given.pop("kind", None)
+    return Trainer(name, kind, given.pop("dict_size", None) or dict_size, given)

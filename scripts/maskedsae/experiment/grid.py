@@ -1,0 +1,145 @@
+"""The grid that a configuration spells out: its cells, the jobs that train them, and the files that each has."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TypeVar
+
+from ..inference.settings import ShownTable, needed_l0s
+from ..jobs.files import read_json
+from ..saes.cells import Cell, joint_name
+from ..scores.saebench.names import SCORES as SAEBENCH_SCORES
+from .configuration import Configuration
+
+SAE_FILES = (
+    *("ae.pt", "config.json", "cfg.json", "sae_weights.safetensors"),
+    *("SHA256SUMS", "provenance.json", "quality.json"),
+)
+SCORES = (*SAEBENCH_SCORES, "ood")
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """The cells that one job trains: every combination of some trainers, l0s and seeds that read one stream."""
+
+    cells: tuple[Cell, ...]
+
+    @property
+    def name(self) -> str:
+        return joint_name(self.cells)
+
+    @property
+    def run(self) -> str:
+        return self.cells[0].run
+
+    @property
+    def model(self) -> str:
+        return self.cells[0].model
+
+    @property
+    def stream(self) -> str:
+        return self.cells[0].stream
+
+    @property
+    def trainers(self) -> list[str]:
+        return list(dict.fromkeys(cell.trainer for cell in self.cells))
+
+    def files(self) -> list[str]:
+        return [file for cell in self.cells for file in sae_files(cell)]
+
+
+def sae_files(cell: Cell) -> list[str]:
+    """What training leaves in a cell's folder."""
+    return [f"{cell.folder}/{name}" for name in ("training.csv", *(f"sae/{name}" for name in SAE_FILES))]
+
+
+def score_files(cell: Cell) -> list[str]:
+    return [f"{cell.folder}/scores/{name}.json" for name in SCORES]
+
+
+def measured_files(cells: Iterable[Cell]) -> list[str]:
+    """What scores.csv is made of: each cell's score files and its measures on clean text."""
+    return [file for cell in cells for file in (*score_files(cell), f"{cell.folder}/sae/quality.json")]
+
+
+def in_each(cells: Iterable[Cell], file: str) -> list[str]:
+    """This file of each cell."""
+    return [f"{cell.folder}/{file}" for cell in cells]
+
+
+def shown_tables(config: Configuration) -> tuple[ShownTable, ...]:
+    """The tables, with their l0s from the smallest; null is every l0 of the grid."""
+    return tuple(
+        ShownTable(
+            table.name, table.model, table.streams, tuple(sorted(config.l0 if table.l0 is None else set(table.l0)))
+        )
+        for table in config.tables
+    )
+
+
+def training_jobs(config: Configuration, needed: bool) -> list[TrainingJob]:
+    """The jobs whose SAEs the tables need, or those of the rest of the grid.
+
+    `l0_sets` says which l0s share a job, `trainer_sets` which trainers, `seeds_per_stream` how many seeds; whatever is in
+    none of them is trained alone, so that what is added later leaves the finished ones as they are (Snakemake makes all
+    outputs of a job again whose outputs grow).
+    """
+    tables = shown_tables(config)
+    groups = (grouped(config.trainers, config.trainer_sets), grouped(config.l0, config.l0_sets), seed_groups(config))
+    jobs = []
+    for model, stream in product(config.models, config.streams):
+        shown = needed_l0s(tables, model.name, stream.name)
+        for trainers, l0s, seeds in product(*groups):
+            wanted = [l0 for l0 in l0s if (l0 in shown) == needed]
+            cells = tuple(
+                Cell(config.run, model.name, stream.name, trainer, l0, seed)
+                for trainer, l0, seed in product(trainers, wanted, seeds)
+            )
+            jobs += [TrainingJob(cells)] if cells else []
+    return jobs
+
+
+def grouped(values: tuple[T, ...], sets: tuple[tuple[T, ...], ...]) -> list[list[T]]:
+    """The sets, with those of `values` that are in none of them as sets of one; without what is not among `values`."""
+    found = [[value for value in group if value in values] for group in sets]
+    found += [[value] for value in values if not any(value in group for group in sets)]
+    return [group for group in found if group]
+
+
+def seed_groups(config: Configuration) -> list[list[int]]:
+    """Seeds that read one stream, in the order in which they are given."""
+    groups: dict[int, list[int]] = {}
+    for seed in config.seeds:
+        groups.setdefault(config.stream_seed(seed), []).append(seed)
+    return list(groups.values())
+
+
+def all_cells(jobs: Iterable[TrainingJob]) -> list[Cell]:
+    return [cell for job in jobs for cell in job.cells]
+
+
+def oracles(config: Configuration) -> list[str]:
+    return [f"results/{config.run}/{model.name}/oracle.json" for model in config.models]
+
+
+def oracle_rows(config: Configuration) -> list[str]:
+    return [f"results/{config.run}/{model.name}/oracle_rows.csv" for model in config.models]
+
+
+def table_files(config: Configuration) -> list[str]:
+    folder = f"results/{config.run}/tables"
+    return [f"{folder}/{table.name}.{kind}" for table in config.tables for kind in ("csv", "md", "tex")]
+
+
+def local_model_files(path: str) -> list[str]:
+    """Of a Hugging Face model directory: what decides its activations. One that is yet to be made has all of them."""
+    index = Path(path, "model.safetensors.index.json")
+    names = ["config.json", "tokenizer.json"]
+    names += sorted(set(read_json(index)["weight_map"].values())) if index.exists() else ["model.safetensors"]
+    if not Path(path).is_dir() or Path(path, "tokenizer_config.json").exists():
+        names.append("tokenizer_config.json")
+    return [f"{path}/{name}" for name in names]

@@ -1,0 +1,104 @@
+"""What the report's rules are made from: which figures a configuration has, what each waits for, and what was run."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from string import Formatter
+
+from ..report.contents import FIGURES, is_tradeoff
+from ..report.settings import DrawnFigure, StepSettings
+from ..saes.cells import Cell
+from .configuration import Configuration
+from .grid import TrainingJob, all_cells, in_each
+
+Inputs = dict[str, str | list[str]]  # by what they are
+
+
+def figures(config: Configuration) -> list[DrawnFigure]:
+    """With several trainers each has its own. Without tables there is none."""
+    if not config.tables:
+        return []
+    drawn = [name for name in FIGURES if name != "tradeoff" or any(is_tradeoff(t.streams) for t in config.tables)]
+    several = len(config.trainers) > 1
+    return [
+        DrawnFigure(f"{name}_{trainer}" if several else name, name, trainer)
+        for trainer in config.trainers
+        for name in drawn
+    ]
+
+
+def figure_inputs(config: Configuration, drawn: DrawnFigure, cells: Sequence[Cell]) -> Inputs:
+    """Each figure waits for no more than it shows."""
+    inputs: Inputs = {"scores": f"results/{config.run}/scores.csv"}
+    if drawn.figure == "figure1":
+        inputs["differences"] = f"results/{config.run}/ood_differences.json"
+    if drawn.figure == "training":
+        inputs["curves"] = in_each((cell for cell in cells if cell.trainer == drawn.trainer), "training.csv")
+    return inputs
+
+
+def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Path) -> Inputs:
+    """What the page is made from; not the benchmark files of what was run, since for a lost input Snakemake would
+    delete a finished training and do it again."""
+    folder, drawn = f"results/{config.run}", figures(config)
+    captions = sorted({figure.figure for figure in drawn}, key=list(FIGURES).index)
+    return {
+        "scores": f"{folder}/scores.csv",
+        "verdicts": f"{folder}/verdicts.json",
+        "differences": f"{folder}/ood_differences.json",
+        "figures": [f"{folder}/figures/{figure.file}.svg" for figure in drawn],
+        "captions": [f"{checkout}/report/{figure}.rst" for figure in captions],
+        "quality": in_each(cells, "sae/quality.json"),
+        "provenance": in_each(cells, "sae/provenance.json"),
+        "scoring": in_each(cells, "scores/provenance.json"),
+        "models": [f"{folder}/{model.name}/model.json" for model in config.models],
+        "tokens": [f"{folder}/{model.name}/tokens/manifest.json" for model in config.models],
+        "template": f"{checkout}/scripts/maskedsae/report/page.html",
+        "css": f"{checkout}/scripts/maskedsae/report/page.css",
+    }
+
+
+# Rules, in the order of the work, and what the report calls them.
+STEPS = {
+    "world_text": "the demo's text",
+    "world_lm": "the demo's language models",
+    "model": "language models: files and facts",
+    "tokens": "tokens",
+    "train": "SAEs",
+    "ood_activations": "activations for probes",
+    "oracle": "oracles",
+    "ood": "probes",
+    "saebench_data": "SAEBench: data",
+    "saebench_model": "SAEBench: language models",
+    "saebench": "SAEBench: scores",
+}
+ON_GPU = ("train", "ood_activations", "saebench_model", "saebench")
+
+
+def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Callable[[str], str]) -> list[StepSettings]:
+    """What was run for these jobs' cells; `benchmark_of` a rule's name is its benchmark file, with wildcards."""
+    gpus, cells = 0 if config.compute.device == "cpu" else 1, all_cells(jobs)
+    found = []
+    for step, words in STEPS.items():
+        if step.startswith("world") and not config.world:
+            continue
+        rules = [f"train_{job.name}" for job in jobs] if step == "train" else [step]
+        files = benchmark_files(config, cells, [benchmark_of(rule) for rule in rules])
+        provenance = in_each(cells, "sae/provenance.json") if step == "train" else []
+        found.append(StepSettings(words, gpus if step in ON_GPU else 0, tuple(files), tuple(provenance)))
+    return found
+
+
+def benchmark_files(config: Configuration, cells: Iterable[Cell], patterns: Iterable[str]) -> list[str]:
+    """The files that `patterns` with wildcards stand for: of each cell, of each model, of each homemade model."""
+    run = {"run": config.run}
+    places: list[dict[str, object]] = [vars(cell) for cell in cells]
+    places += [run | {"model": model.name} for model in config.models]
+    paths = {model.path for model in config.models}
+    homemade = config.world.language_models if config.world else ()
+    places += [run | {"lm": lm.name} for lm in homemade if f"results/{config.run}/world/{lm.name}" in paths]
+    places.append({"run": config.run})
+    files = []
+    for pattern in patterns:
+        wanted = {field for _, field, _, _ in Formatter().parse(pattern) if field}
+        files += [pattern.format(**place) for place in places if wanted <= place.keys()]
+    return list(dict.fromkeys(files))

@@ -1,0 +1,39 @@
+"""The plan: what a dry run's jobs will cost, as a table for a terminal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job that is to be done: its kind, its GPUs, the hours that it is expected to take (None: unknown, or without a
+    GPU) and those that it asks for."""
+
+    kind: str
+    gpus: int
+    expected: float | None
+    asked: float
+
+
+def plan(jobs: Sequence[Planned], gigabytes: float | None) -> str:
+    if not jobs:
+        return "nothing is to be done for the targets beside plan (snakemake --profile slurm -n all plan)"
+    rows = ["the plan", _row("jobs", "GPU hours", "asked for", "")]
+    for kind in dict.fromkeys(job.kind for job in jobs):
+        rows.append(_summed(kind, [job for job in jobs if job.kind == kind]))
+    disk = "unknown (a model's gflop is null)" if gigabytes is None else f"about {gigabytes:.1f} GB"
+    rows.append(_summed(f"in all; on disk {disk}", jobs))
+    return "\n".join([*rows, "GPU hours are estimates, by config.yaml's gflop, tflops and step_ms (docs/slurm.md)."])
+
+
+def _summed(label: str, jobs: Sequence[Planned]) -> str:
+    on_gpus = [job for job in jobs if job.gpus]
+    if not on_gpus:
+        return _row(len(jobs), "-", "-", label)
+    known = [job.gpus * job.expected for job in on_gpus if job.expected is not None]
+    expected = f"{sum(known):.1f}" if len(known) == len(on_gpus) else "unknown"
+    return _row(len(jobs), expected, f"{sum(job.gpus * job.asked for job in on_gpus):.1f}", label)
+
+
+def _row(*columns: object) -> str:
+    return "{:>8} {:>12} {:>12}  {}".format(*columns)

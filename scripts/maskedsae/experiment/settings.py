@@ -1,0 +1,202 @@
+"""What each rule's result depends on, read off the configuration; a change of any of it makes that result again.
+
+Numbers are computed here and not in the jobs, so that a dry run sees them change. How a result is computed
+(`compute`) is no part of it. Each result also depends on the code that made it: fingerprint.py.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from math import ceil
+from typing import Any, TypeVar
+
+from ..activations.settings import ModelSettings, Stream
+from ..inference.settings import DifferenceSettings, Shown, ShownModel, TableSettings
+from ..jobs.typed import plain
+from ..report.settings import DrawnFigure, FigureSettings, PageSettings, StepSettings
+from ..saes.settings import Reading, TrainJobSettings
+from ..scores.ood.settings import OodTexts, Probing, SaeProbing
+from ..scores.saebench.settings import (
+    CoreTexts,
+    PairedTexts,
+    ProbingTexts,
+    Scoring,
+    Sharing,
+    Texts,
+    shared_part,
+)
+from ..scores.settings import ScoresTableSettings
+from ..text.settings import TokenSettings
+from ..world.settings import CorpusSettings, LanguageModelSettings
+from .configuration import Configuration, Model
+from .fingerprint import fingerprint
+from .grid import SCORES, TrainingJob, shown_tables
+
+T = TypeVar("T")
+
+SPARE = 0.01  # more text than rows are expected of it, where it is chance how many there are
+
+
+def model_settings(config: Configuration, name: str) -> ModelSettings:
+    model = config.model(name)
+    return ModelSettings(
+        name=model.name,
+        hub=model.hub,
+        path=model.path,
+        revision=model.revision,
+        layer=model.layer,
+        bos=model.bos,
+        mask=config.mask,
+        context_length=config.tokens.context_length,
+        code=fingerprint("activations.language_models"),
+    )
+
+
+def contexts_of(config: Configuration, stream: Stream) -> int:
+    """Contexts that give every step its rows."""
+    training = config.training
+    rows: float = training.tokens
+    if stream.share_of_rows < 1 or training.max_norm_multiple is not None:
+        rows += rows * SPARE
+    return ceil(rows / stream.share_of_rows / (config.tokens.context_length - training.drop_bos))
+
+
+def token_settings(config: Configuration) -> TokenSettings:
+    """One text for all streams: as long as the longest of them reads."""
+    return TokenSettings(
+        corpus=config.corpus,
+        context_length=config.tokens.context_length,
+        train_contexts=max(contexts_of(config, stream) for stream in config.streams),
+        heldout_contexts=config.tokens.heldout_contexts,
+        separator=config.tokens.separator,
+        repeat=config.tokens.repeat,
+        drop_bos=config.training.drop_bos,
+        code=fingerprint("text.packing", "activations.tokenising"),
+    )
+
+
+def train_settings(config: Configuration, job: TrainingJob) -> TrainJobSettings:
+    model, stream = config.model(job.model), config.stream(job.stream)
+    trainers = {name: config.trainer_settings[name] for name in job.trainers}
+    code = ["saes.training"]
+    if stream.corruption is not None:
+        code.append(f"activations.corruptions.{stream.corruption.kind}")
+    return TrainJobSettings(
+        model=Reading(model.name, model.layer, model.dtype, model.lm_batch),
+        stream=stream,
+        stream_seed=config.stream_seed(job.cells[0].seed),
+        contexts=contexts_of(config, stream),
+        trainers=trainers,
+        training=config.training,
+        code={name: fingerprint(*code, f"saes.trainers.{trainer.kind}") for name, trainer in trainers.items()},
+    )
+
+
+def batch_tokens(config: Configuration, model: Model) -> int:
+    """That a forward pass may hold: as in training; the texts of scores are shorter than its contexts."""
+    return model.lm_batch * config.tokens.context_length
+
+
+def ood_texts(config: Configuration, name: str) -> OodTexts:
+    model, ood = config.model(name), config.ood
+    code = fingerprint("scores.ood.last_tokens")
+    return OodTexts(ood.rows, ood.max_tokens, ood.bos, model.dtype, batch_tokens(config, model), code)
+
+
+def probing(config: Configuration) -> SaeProbing:
+    names = [field.name for field in fields(SaeProbing) if field.name != "code"]
+    return SaeProbing(**{name: getattr(config.ood, name) for name in names}, code=fingerprint("scores.ood.scores"))
+
+
+def oracle_probing(config: Configuration) -> Probing:
+    return part_of(Probing, probing(config))
+
+
+def saebench_texts(config: Configuration) -> Texts:
+    saebench = config.saebench
+
+    return Texts(
+        seed=saebench.seed,
+        data=saebench.data,
+        sparse_probing=part_of(ProbingTexts, saebench.sparse_probing),
+        scr_and_tpp=part_of(PairedTexts, saebench.scr_and_tpp),
+        core=part_of(CoreTexts, saebench.core),
+        code=fingerprint("scores.saebench.fetching" if saebench.data.source == "hub" else "world.evaluations"),
+    )
+
+
+def part_of(kind: type[T], section: object) -> T:
+    """The fields of `section` that `kind` has too."""
+    return kind(**{field.name: getattr(section, field.name) for field in fields(kind)})  # type: ignore[arg-type]
+
+
+def has_stand_ins_beside_a_world(config: Configuration) -> bool:
+    return config.world is not None and config.saebench.data.source == "stand-in"
+
+
+def scoring(config: Configuration, name: str) -> Scoring:
+    model = config.model(name)
+    code = fingerprint("scores.saebench.scoring")
+    return Scoring(config.saebench.evals, model.dtype, batch_tokens(config, model), code)
+
+
+def sharing(config: Configuration, name: str) -> Sharing:
+    model = config.model(name)
+    evals = shared_part(plain(config.saebench.evals))
+    return Sharing(evals, model.dtype, batch_tokens(config, model), fingerprint("scores.saebench.shared"))
+
+
+def scores_table_settings(config: Configuration) -> ScoresTableSettings:
+    return ScoresTableSettings(config.streams, fingerprint("scores.table"))
+
+
+def shown(config: Configuration) -> Shown:
+    saebench = {key: value for key, value in plain(config.saebench).items() if key not in ("seed", "data")}
+    return Shown(
+        run=config.run,
+        tables=shown_tables(config),
+        models=tuple(ShownModel(model.name, model.hub, model.path, model.layer) for model in config.models),
+        streams=config.streams,
+        trainers=tuple(config.trainer_settings[name] for name in config.trainers),
+        seeds=config.seeds,
+        mask=config.mask,
+        tokens=config.training.tokens,
+        saebench=saebench | {"data": {"source": config.saebench.data.source}},
+        ood=plain(config.ood),
+        report=config.report,
+        demo=config.world is not None,
+    )
+
+
+def table_settings(config: Configuration) -> TableSettings:
+    return TableSettings(shown(config), fingerprint("report.make"))
+
+
+def difference_settings(config: Configuration) -> DifferenceSettings:
+    code = fingerprint("inference.paired")
+    return DifferenceSettings(config.streams, config.ood.bootstrap, config.ood.seed, config.world is not None, code)
+
+
+def figure_settings(config: Configuration, drawn: DrawnFigure) -> FigureSettings:
+    # How SAEs were scored bears on no figure but through the scores.
+    seen = replace(shown(config), saebench={}, ood={})
+    return FigureSettings(drawn.figure, drawn.trainer, config.ood.ks, seen, fingerprint("report.figures.draw"))
+
+
+def page_settings(
+    config: Configuration, figures: Iterable[DrawnFigure], steps: Iterable[StepSettings], as_given: Mapping[str, Any]
+) -> PageSettings:
+    """`as_given`: the configuration as files and command line have it, which the page prints."""
+    scores = tuple(f"{name}.json" for name in SCORES)
+    return PageSettings(shown(config), tuple(figures), scores, tuple(steps), dict(as_given), fingerprint("report.page"))
+
+
+def corpus_settings(config: Configuration) -> CorpusSettings:
+    assert config.world is not None
+    return CorpusSettings(config.world.characters, config.world.seed, fingerprint("world.text"))
+
+
+def language_model_settings(config: Configuration, name: str) -> LanguageModelSettings:
+    assert config.world is not None
+    model = next(model for model in config.world.language_models if model.name == name)
+    code = fingerprint("world.language_model")
+    return LanguageModelSettings(model.family, model.training, config.world.seed, code)

@@ -1,0 +1,115 @@
+"""The paper's published numbers, and whether a run may be compared with them.
+
+A demo, another dictionary or another number of tokens is another experiment: what it gives is never set beside the
+paper's. That is decided by the settings and not by the run's name.
+"""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..jobs.errors import InputError
+from ..saes.settings import Trainer
+from .settings import Shown, ShownModel
+
+FILES = ("experiment.yaml", "claims.yaml", "table1.csv", "table2.csv", "table3.csv")
+
+# Metrics whose spread is known, as a sentence has them.
+NAMES = {"tpp": "TPP", "scr": "SCR", "sparse_probing": "sparse probing"}
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """`values` are as printed, by (metric's label, p, l0): "25.01" and "1.000" keep their digits."""
+
+    name: str
+    model: str
+    columns: str  # l0 or p
+    values: dict[tuple[str, float, int], str]
+
+
+@dataclass(frozen=True)
+class Published:
+    experiment: dict[str, Any]
+    tables: list[PublishedTable]
+    claims: dict[str, Any]
+
+    def table(self, model: str, columns: str) -> PublishedTable | None:
+        return next((table for table in self.tables if (table.model, table.columns) == (model, columns)), None)
+
+    def values(self, model: str, metric: str, cells: list[tuple[float, int]]) -> list[float] | None:
+        """Of these cells (p, l0), in points, and all from one table: Tables 1 and 3 print the same SAEs differently."""
+        for table in self.tables:
+            places = [(metric, *cell) for cell in cells]
+            if table.model == model and table.values.keys() >= set(places):
+                return [float(table.values[place]) for place in places]
+        return None
+
+    def known_spread(self) -> str:
+        """What is known of chance where all that one has is one seed, in words that tables, page and docs can share."""
+        spread = self.claims["spread"]
+        points = {name: points for name, points in spread["points"].items() if points is not None}
+        metrics, sizes = _and([NAMES[name] for name in points]), _and([f"{size:g}" for size in points.values()])
+        return f"{metrics} are known to vary by about {sizes} points; {spread['repeated']}"
+
+    def model_of(self, entry: ShownModel) -> str | None:
+        """The paper's model that this one is: from the hub, or a local copy."""
+        for name, model in self.experiment["models"].items():
+            hub = model["hub"]
+            same = entry.hub == hub if entry.hub else Path(entry.path or "").name == hub.split("/")[1]
+            if same and entry.layer == model["layer"]:
+                return str(name)
+        return None
+
+    def unlike(self, entry: ShownModel, trainer: Trainer, shown: Shown) -> str | None:
+        """Why this model's SAEs are not the paper's, in a few words; None if they are."""
+        if shown.demo:
+            return "language models that the workflow trained itself"
+        if not self.model_of(entry):
+            return f"model {entry.name} (layer {entry.layer}) is none of the paper's"
+        ours = {"mask": shown.mask, "saebench": shown.saebench, "ood": shown.ood, "tokens": shown.tokens}
+        ours |= {"dict_size": trainer.dict_size, "trainer": trainer.name}
+        return ", ".join(_different(ours, self.experiment["settings"])) or None
+
+
+def read_published(folder: str | Path) -> Published:
+    """The folder reference/."""
+    folder = Path(folder)
+    experiment, claims = (yaml.safe_load((folder / name).read_text()) for name in FILES[:2])
+    tables = [_read_table(folder / entry["file"], entry, experiment["methods"]) for entry in experiment["tables"]]
+    return Published(experiment, tables, claims)
+
+
+def _different(ours: dict[str, Any], paper: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Each setting of the paper's that is another one here."""
+    for key, value in paper.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _different(ours.get(key, {}), value, f"{name}.")
+        elif ours.get(key) != value:
+            yield f"other {name}" if isinstance(value, list) else f"{name} {ours[key]} and not {value}"
+
+
+def _read_table(path: Path, entry: dict[str, Any], methods: dict[str, float]) -> PublishedTable:
+    values = {}
+    with open(path, newline="") as file:
+        for line in csv.DictReader(file):
+            metric, method = line.pop("metric"), line.pop("method", None)
+            for head, printed in line.items():
+                p, l0 = (methods[method], int(head)) if entry["columns"] == "l0" else (float(head), entry["l0"])
+                values[metric, float(p), l0] = printed
+    if not all(_is_number(printed) for printed in values.values()):
+        raise InputError(f"{path}: not a number among its values: restore it from git")
+    return PublishedTable(path.stem, entry["model"], entry["columns"], values)
+
+
+def _and(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdigit()

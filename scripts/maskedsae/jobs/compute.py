@@ -1,0 +1,26 @@
+"""How jobs compute, and what they ask a cluster for: section `compute` of the configuration, no part of any result."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tflops:
+    """What the device keeps up, by number format."""
+
+    float32: float
+    bfloat16: float
+
+
+@dataclass(frozen=True)
+class Compute:
+    device: str
+    threads: int
+    token_threads: int
+    probe_threads: int
+    checkpoint_minutes: float
+    log_every: int
+    job_gigabytes: float
+    job_hours: float
+    tflops: Tflops
+    step_ms: float
+    fetch_here: bool

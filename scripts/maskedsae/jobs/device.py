@@ -1,0 +1,28 @@
+"""The device and the threads that a job computes with: how, not what."""
+
+import os
+import platform
+
+import torch
+
+from .errors import InputError
+
+
+def check_device(device: str, autocast: str = "float32") -> None:
+    """Before long work, whose first use of the device would otherwise fail."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        built = "this torch has no CUDA: run `make env TORCH=cuda`" if torch.version.cuda is None else "none is visible"
+        raise InputError(f"compute.device: {device} asks for a GPU, but {built} (or set compute.device to cpu)")
+    if device == "cpu" and autocast != "float32":
+        raise InputError(f"training.autocast: {autocast} needs a GPU: set it to float32 for compute.device cpu")
+
+
+def set_threads(threads: int) -> None:
+    """Sums differ with the number of threads, so it comes from the configuration, not from what a job was given."""
+    torch.set_num_threads(threads)
+    # cuBLAS is deterministic only with a fixed workspace (CUDA's documentation of CUBLAS_WORKSPACE_CONFIG).
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def device_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"cpu ({platform.machine()})"

@@ -1,0 +1,58 @@
+"""What every entry script shares: its settings, where its lines go, and how it ends."""
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .compute import Compute
+from .errors import InputError
+from .log import log
+from .params import settings_of
+from .typed import read
+
+T = TypeVar("T")
+
+
+class Entry:
+    """What Snakemake hands to a script, as typed values."""
+
+    def __init__(self, given: Any):
+        self._given = given
+
+    def settings(self, cls: type[T]) -> T:
+        """The rule's settings, which its result depends on."""
+        return settings_of(cls, self._given.params.settings)
+
+    @cached_property
+    def compute(self) -> Compute:
+        """How to compute, which its result does not depend on: no param, so that a change of it redoes nothing."""
+        return read(Compute, self._given.config["compute"])
+
+
+@contextmanager
+def job(given: Any) -> Iterator[Entry]:
+    """Log to the job's file and to the terminal; end with one clear line where the user can mend the cause.
+
+    Entries import what they call inside of it, so that an import that fails is in the log too.
+    """
+    log_file = Path(given.log[0])
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    form = logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for handler in (logging.FileHandler(log_file, mode="a"), logging.StreamHandler(sys.stderr)):
+        handler.setFormatter(form)
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))  # unwinds, so that leases are released
+    try:
+        yield Entry(given)
+    except InputError as error:
+        log.error("error: %s", error)
+        sys.exit(1)
+    except Exception:
+        log.exception("failed")
+        sys.exit(1)

@@ -1,0 +1,19 @@
+"""The figures of a report, by their names, and what they are called."""
+
+from collections.abc import Sequence
+
+FIGURES = {
+    "figure1": "Probes out of distribution",
+    "achieved_l0": "Sparsity on clean text",
+    "metrics_achieved": "Scores at the sparsity that SAEs really have",
+    "metrics_nominal": "Scores at nominal l0",
+    "tradeoff": "Absorption against explained variance",
+    "auc_by_k": "Probes by number of latents",
+    "ood_datasets": "Probes by data set",
+    "training": "Training curves",
+}
+
+
+def is_tradeoff(streams: Sequence[str]) -> bool:
+    """Whether a table of these streams has its figure `tradeoff`: several corrupted ones beside the baseline."""
+    return len(streams) >= 3

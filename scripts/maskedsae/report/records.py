@@ -1,0 +1,119 @@
+"""What a run leaves on record beside its scores: each SAE on clean text, what was run, on what, for how long."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..inference.equal_l0 import TOLERANCE
+from ..jobs.errors import InputError
+from ..jobs.files import read_json
+from ..saes.cells import Cell
+
+
+@dataclass(frozen=True)
+class Sae:
+    """One SAE on held-out, unmasked text, as its quality.json has it."""
+
+    cell: Cell
+    quality: dict[str, Any]
+    provenance: dict[str, Any]
+
+    @property
+    def off(self) -> float:
+        return float(self.quality["l0"] / self.quality["nominal_l0"] - 1)
+
+    @property
+    def off_by_much(self) -> bool:
+        return abs(round(self.off, 9)) > TOLERANCE
+
+    @property
+    def dead(self) -> float:
+        return float(self.quality["dead_latents"] / self.quality["latents"])
+
+    @property
+    def mostly_dead(self) -> bool:
+        return self.dead > 0.5
+
+
+def read_saes(quality_files: list[str]) -> list[Sae]:
+    saes = []
+    for path in map(Path, quality_files):
+        quality, provenance = read_json(path), read_json(path.with_name("provenance.json"))
+        saes.append(Sae(Cell.parse(path), quality, provenance))
+    return saes
+
+
+@dataclass(frozen=True)
+class Step:
+    """What all jobs of one rule took."""
+
+    words: str
+    jobs: int
+    unrecorded: int  # jobs whose benchmark file is gone: nothing of them is in what follows
+    wall: float  # seconds
+    cpu: float | None  # None where a job was too short to be measured
+    gpus: int  # that a job held
+    memory: float | None  # MB, the largest
+
+    @property
+    def gpu_hours(self) -> float:
+        return self.gpus * self.wall / 3600
+
+
+def read_step(words: str, gpus: int, files: list[str], provenance: list[str]) -> Step:
+    """From Snakemake's benchmark files, which tell of a job's last attempt only, and may be gone.
+
+    Trainings are resumed: `provenance` has one of each SAE, with the clock of its job over all attempts.
+    """
+    rows = [_benchmark(path) for path in files if Path(path).exists()]
+    cpu = [row["cpu_time"] for row in rows]
+    memory = [row["max_rss"] for row in rows if row["max_rss"] is not None]
+    return Step(
+        *(words, len(files), len(files) - len(rows)),
+        wall=_trained_for(provenance) if provenance else sum(row["s"] or 0 for row in rows),
+        cpu=_sum(cpu) if rows else None,
+        gpus=gpus,
+        memory=max(memory, default=None),
+    )
+
+
+def _trained_for(provenance: list[str]) -> float:
+    """Seconds of all training jobs, each counted once: SAEs that were trained together share its clock. One that was
+    trained before its job was regrouped has one of its own."""
+    jobs: dict[tuple[str, ...], float] = {}
+    for path in provenance:
+        origin = read_json(path)
+        together = tuple(sorted(origin["trained_with"]))
+        jobs[together] = max(jobs.get(together, 0.0), origin["wall_seconds"])
+    return sum(jobs.values())
+
+
+def _sum(values: list[float | None]) -> float | None:
+    """None where one is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _benchmark(path: str) -> dict[str, float | None]:
+    """Its last row; NA where Snakemake measured nothing."""
+    try:
+        with open(path, newline="") as file:
+            row = list(csv.DictReader(file, delimiter="\t"))[-1]
+        return {name: None if row[name] in ("NA", "-") else float(row[name]) for name in ("s", "cpu_time", "max_rss")}
+    except (IndexError, KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: not a benchmark file of Snakemake ({error!r}): remove it, and the report does without"
+        ) from error
+
+
+def total(steps: list[Step]) -> Step:
+    cpu = [step.cpu for step in steps]
+    memory = [step.memory for step in steps if step.memory is not None]
+    return Step(
+        *("all", sum(step.jobs for step in steps), sum(step.unrecorded for step in steps)),
+        wall=sum(step.wall for step in steps),
+        cpu=_sum(cpu),
+        gpus=0,
+        memory=max(memory, default=None),
+    )

@@ -1,0 +1,42 @@
+"""What a figure and the page depend on, beside the files that they show."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..inference.settings import Shown
+
+
+@dataclass(frozen=True)
+class FigureSettings:
+    figure: str
+    trainer: str
+    ks: tuple[int, ...]
+    shown: Shown
+    code: dict[str, str]
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """A step of the work: what it is called, the GPUs that each of its jobs holds, and what tells of it."""
+
+    words: str
+    gpus: int
+    files: tuple[str, ...]  # its jobs' benchmark files
+    provenance: tuple[str, ...]  # of each SAE, where the step is the training
+
+
+@dataclass(frozen=True)
+class DrawnFigure:
+    file: str
+    figure: str
+    trainer: str
+
+
+@dataclass(frozen=True)
+class PageSettings:
+    shown: Shown
+    figures: tuple[DrawnFigure, ...]
+    scores: tuple[str, ...]  # the names of each cell's score files
+    steps: tuple[StepSettings, ...]
+    configuration: dict[str, Any]  # the whole of it, to be printed
+    code: dict[str, str]

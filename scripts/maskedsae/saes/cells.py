@@ -1,0 +1,62 @@
+"""The cell: one SAE that the grid trains. Nothing else spells its path or its name."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    run: str
+    model: str
+    stream: str
+    trainer: str
+    l0: int  # nominal
+    seed: int
+
+    # With wildcards, as rules have them.
+    FOLDER: ClassVar[str] = "results/{run}/{model}/{stream}/{trainer}/l0_{l0}/seed_{seed}"
+    NAME: ClassVar[str] = "{model}_{stream}_{trainer}_l0_{l0}_seed_{seed}"
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.FOLDER.format(**vars(self)))
+
+    @property
+    def name(self) -> str:
+        """Within its run: of logs and of jobs."""
+        return self.NAME.format(**vars(self))
+
+    @property
+    def words(self) -> str:
+        """For lines of a log."""
+        return f"{self.model} {self.stream} {self.trainer} l0 {self.l0} seed {self.seed}"
+
+    @classmethod
+    def parse(cls, path: str | Path) -> "Cell":
+        """Of a cell's folder, or of anything in it."""
+        found = _IN_A_PATH.search(Path(path).as_posix())
+        if not found:
+            raise ValueError(f"{path}: not in a cell's folder ({cls.FOLDER})")
+        run, model, stream, trainer, l0, seed = found.groups()
+        return cls(run, model, stream, trainer, int(l0), int(seed))
+
+
+_IN_A_PATH = re.compile(r"(?:.*/)?results/([^/]+)/([^/]+)/([^/]+)/([^/]+)/l0_(\d+)/seed_(\d+)(?:/|$)")
+
+
+def joint_name(cells: Sequence[Cell]) -> str:
+    """Of cells that are trained together: every combination of some trainers, l0s and seeds of one stream."""
+
+    def joined(values: Iterable[object], by: str = "-") -> str:
+        return by.join(map(str, dict.fromkeys(values)))
+
+    return Cell.NAME.format(
+        model=cells[0].model,
+        stream=cells[0].stream,
+        trainer=joined((cell.trainer for cell in cells), "-and-"),
+        l0=joined(cell.l0 for cell in cells),
+        seed=joined(cell.seed for cell in cells),
+    )

@@ -1,0 +1,84 @@
+"""What an SAE depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..activations.settings import Stream
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the language model is read."""
+
+    name: str
+    layer: int
+    dtype: str
+    lm_batch: int  # contexts in a forward pass
+
+
+@dataclass(frozen=True)
+class Training:
+    """What all trainers share: section `training` of the configuration."""
+
+    tokens: int
+    batch: int
+    dict_size: int
+    shuffle_tokens: int
+    normalise: bool
+    norm_batches: int
+    autocast: str
+    drop_bos: bool
+    max_norm_multiple: float | None
+
+    @property
+    def steps(self) -> int:
+        return self.tokens // self.batch
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How an SAE learns: a dictionary_learning class (`kind`), its number of latents and its other settings."""
+
+    name: str
+    kind: str
+    dict_size: int
+    settings: dict[str, Any]  # as dictionary_learning names them; and decay_start, a share of the steps
+
+    @property
+    def shares_latents(self) -> bool:
+        """Whether l0 is held on average over tokens, so that a token that needs fewer leaves its share to others."""
+        return self.kind != "topk"
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """All that decides a cell's weights, but for its l0 (the cell's own). A change of any of it trains it again."""
+
+    model: Reading
+    stream: Stream
+    stream_seed: int  # of the corruption and of the order of the rows
+    contexts: int  # of the tokens, from their start, that the stream may read
+    trainer: Trainer
+    training: Training
+    seed: int  # of the initial weights
+    code: dict[str, str]
+
+
+@dataclass(frozen=True)
+class TrainJobSettings:
+    """The same for all cells that one job trains: they share a model and a stream."""
+
+    model: Reading
+    stream: Stream
+    stream_seed: int
+    contexts: int
+    trainers: dict[str, Trainer]
+    training: Training
+    code: dict[str, dict[str, str]]  # of each trainer: {module: hash}
+
+    def of(self, trainer: str, seed: int) -> TrainSettings:
+        """Of one cell: nothing in it tells what else the job trains."""
+        shared = {key: getattr(self, key) for key in ("model", "stream", "stream_seed", "contexts", "training")}
+        return TrainSettings(**shared, trainer=self.trainers[trainer], seed=seed, code=self.code[trainer])

@@ -1,0 +1,89 @@
+"""What a kind of trainer is, and how one is made, measured and kept.
+
+A kind is a file of this folder, which bears its name, with one `KIND`. The classes are dictionary_learning's own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...activations.settings import ModelFacts
+from ..settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class TrainerKind:
+    """A class of dictionary_learning, and what differs from class to class."""
+
+    make: Any
+    l0_argument: str  # what the class calls the nominal l0
+    # Latents as training has them (a top-k, not a threshold), touching none of the trainer's counters:
+    # dictionary_learning's `log_stats` calls `trainer.loss`, which moves the threshold and the dead-latent counters.
+    features: Callable[[Any, torch.Tensor], torch.Tensor]
+
+
+def top_k_features(trainer: Any, x: torch.Tensor) -> torch.Tensor:
+    features: torch.Tensor = trainer.ae.encode(x, use_threshold=False)
+    return features
+
+
+def known_kinds() -> list[str]:
+    return sorted({path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "base"})
+
+
+def trainer_kind(name: str) -> TrainerKind:
+    kind: TrainerKind = import_module(f"{__package__}.{name}").KIND
+    return kind
+
+
+def trainer_arguments(settings: TrainSettings, l0: int, facts: ModelFacts, device: str) -> dict[str, Any]:
+    """Keyword arguments of the trainer's class, from its entry of the configuration."""
+    trainer, steps = settings.trainer, settings.training.steps
+    own = {key: value for key, value in trainer.settings.items() if key not in ("decay_start", "dead_after_tokens")}
+    return own | {
+        trainer_kind(trainer.kind).l0_argument: l0,
+        "dict_size": trainer.dict_size,
+        "decay_start": int(trainer.settings["decay_start"] * steps),
+        "steps": steps,
+        "activation_dim": facts.width,
+        "layer": facts.layer,
+        "lm_name": facts.hub or facts.name,
+        "seed": settings.seed,
+        "device": device,
+    }
+
+
+def make_trainer(settings: TrainSettings, l0: int, facts: ModelFacts, device: str) -> Any:
+    torch.manual_seed(settings.seed)  # dictionary_learning's JumpReLU takes a seed and does not use it
+    made = trainer_kind(settings.trainer.kind).make(**trainer_arguments(settings, l0, facts, device))
+    made.dead_feature_threshold = settings.trainer.settings["dead_after_tokens"]  # a constant, 10M, in its classes
+    return made
+
+
+def dead_latents(trainer: Any) -> int:
+    return int((trainer.num_tokens_since_fired >= trainer.dead_feature_threshold).sum())
+
+
+def state_dict(trainer: Any) -> dict[str, Any]:
+    """All that the trainer's next step depends on."""
+    return {
+        "ae": trainer.ae.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "scheduler": trainer.scheduler.state_dict(),
+        "num_tokens_since_fired": trainer.num_tokens_since_fired,
+    }
+
+
+def load_state_dict(trainer: Any, state: dict[str, Any]) -> None:
+    # Under bfloat16 the first step of dictionary_learning's Matryoshka trainer leaves b_dec in bfloat16, and
+    # load_state_dict alone would turn it back into float32: another arithmetic from there on.
+    for name, parameter in trainer.ae.named_parameters():
+        parameter.data = parameter.data.to(state["ae"][name].dtype)
+    trainer.ae.load_state_dict(state["ae"])
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.scheduler.load_state_dict(state["scheduler"])
+    trainer.num_tokens_since_fired = state["num_tokens_since_fired"].to(trainer.device)

@@ -1,0 +1,7 @@
+"""The k largest latents of each token: here no token can leave its share to another."""
+
+from dictionary_learning.trainers.top_k import TopKTrainer
+
+from .base import TrainerKind, top_k_features
+
+KIND = TrainerKind(TopKTrainer, "k", top_k_features)

@@ -1,0 +1,209 @@
+"""Training SAEs that share a stream: cells that differ in l0, trainer or seed learn side by side.
+
+The loop does with dictionary_learning's trainers what its `trainSAE` does (tests/unit/test_training.py: bit for bit),
+and in addition stops and goes on anywhere, logs without touching the training, and never leaves a file half written.
+"""
+
+import time
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..activations.language_models import LanguageModel
+from ..activations.settings import ModelFacts, Stream
+from ..activations.streams import ActivationStream, Batching
+from ..jobs.compute import Compute
+from ..jobs.device import check_device, set_threads
+from ..jobs.errors import InputError
+from ..jobs.files import require_space
+from ..jobs.leases import Lease
+from ..jobs.log import log
+from ..jobs.progress import Progress
+from ..jobs.typed import plain
+from ..text.tokens import Tokens
+from . import publishing
+from .cells import Cell
+from .learner import Learner
+from .settings import Reading, Training, TrainJobSettings, TrainSettings
+from .trainers.base import make_trainer
+
+# Code that writes what was trained: after a change of it alone, a finished SAE's files are written again, not trained.
+WRITERS = {"saes.publishing", "saes.quality", "saes.formats"}
+
+
+def folders_of(outputs: Iterable[str]) -> dict[Cell, Path]:
+    """The cells that these files are in, with their folders."""
+    cells = dict.fromkeys(Cell.parse(output) for output in outputs)
+    return {cell: cell.folder for cell in cells}
+
+
+def train_cells(
+    folders: dict[Cell, Path], settings: TrainJobSettings, facts: ModelFacts, manifest: str | Path, compute: Compute
+) -> None:
+    """Train the cells, each into its folder, and publish them; those that diverge are an error at the end.
+
+    `manifest` is that of the tokens.
+    """
+    check_device(compute.device, settings.training.autocast)
+    set_threads(compute.threads)
+    tokens = Tokens.open(Path(manifest).parent).first(settings.contexts)
+    text = tokens.digest()
+    with ExitStack() as stack:
+        learners = []
+        for cell, folder in folders.items():
+            lease = stack.enter_context(Lease(folder / "checkpoint"))
+            own = settings.of(cell.trainer, cell.seed)
+            trainer = make_trainer(own, cell.l0, facts, compute.device)
+            identity = identity_of(own, facts, text)
+            learners.append(Learner(cell, folder, trainer, own.trainer.kind, identity, lease))
+        for learner in learners:
+            learner.resume()
+        # ae.pt and safetensors; a checkpoint of weights and Adam's two moments, twice while one replaces the other.
+        size = sum(max(0, 8 * learner.size() - learner.written()) for learner in learners)
+        require_space(learners[0].folder, size, f"{len(learners)} SAEs with their checkpoints")
+        for learner in learners:
+            if learner.learns:
+                learner.began(compute.device)
+            learner.write_log()
+        model = LanguageModel(facts, settings.model.dtype, compute.device)
+        seed, reading = settings.stream_seed, settings.model
+        stream = make_stream(model, tokens, settings.stream, seed, reading, settings.training)
+        learn_all(learners, stream, settings.training, compute)
+        if finished := [learner for learner in learners if learner.finished]:
+            publishing.publish(finished, stream, compute.device)
+        if diverged := [learner for learner in learners if learner.diverged]:
+            raise InputError(in_words(diverged, kept=len(finished)))
+
+
+def identity_of(settings: TrainSettings, facts: ModelFacts, text: str) -> dict[str, Any]:
+    """What a checkpoint must have been made with to be gone on from; `text` is the digest of the contexts."""
+    numbers = {module: value for module, value in settings.code.items() if module not in WRITERS}
+    identity: dict[str, Any] = plain(settings)
+    return identity | {"code": numbers, "tokens": text, "model_facts": plain(facts)}
+
+
+def in_words(diverged: list[Learner], kept: int) -> str:
+    where = ", ".join(f"{learner.folder} (at step {learner.diverged_at:,})" for learner in diverged)
+    trainer = diverged[0].cell.trainer
+    return (
+        f"{where}: training diverged{f'; the {kept} other SAEs of this job are written' if kept else ''}. Take this SAE "
+        f"out of the grid (l0, seeds or trainers), or give it a trainer entry of its own with a lower lr (kind: {trainer}): "
+        f"lowering trainer_settings.{trainer}.lr trains every SAE of that trainer again. To try the same once more, "
+        "delete its checkpoint/"
+    )
+
+
+def make_stream(
+    model: LanguageModel, tokens: Tokens, stream: Stream, seed: int, reading: Reading, training: Training
+) -> ActivationStream:
+    batching = Batching(
+        batch=training.batch,
+        block_contexts=max(1, training.shuffle_tokens // tokens.context_length),
+        lm_batch=reading.lm_batch,
+        drop_bos=training.drop_bos,
+        max_norm_multiple=training.max_norm_multiple,
+    )
+    return ActivationStream(model, tokens, stream, seed, batching)
+
+
+def learn_all(learners: list[Learner], stream: ActivationStream, training: Training, compute: Compute) -> None:
+    """Bring every learner to the last step. Those that a restart found further on wait until the stream is there."""
+    learners = [learner for learner in learners if learner.learns]
+    if not learners:
+        return
+    behind = min(learners, key=lambda learner: learner.step)
+    step, steps = behind.step, training.steps
+    if training.normalise and behind.norm_factor is None:
+        behind.norm_factor = norm_factor(stream, training.norm_batches)
+    for learner in learners:
+        learner.norm_factor = behind.norm_factor
+        learner.trained_with = [other.cell.name for other in learners]
+    dtype = getattr(torch, training.autocast)
+    autocast = autocast_to(dtype, compute.device)
+    clock, saved = Clock(behind.seconds, step), time.monotonic()
+    what = f"{stream.model.name} {stream.stream.name} {spoken(learners)}"
+    with Progress(what, steps, "steps", start=step) as progress:
+        for block, carry, batches in stream.blocks(behind.block, behind.carry):
+            if time.monotonic() - saved > 60 * compute.checkpoint_minutes:
+                save_all(learners, step, block, carry, clock)
+                log.info("%s: checkpoint at step %s of %s", what, f"{step:,}", f"{steps:,}")
+                saved = time.monotonic()
+            for batch in batches[: steps - step]:
+                x = batch.to(dtype)
+                if training.normalise:
+                    x = x / behind.norm_factor
+                logged = step % compute.log_every == 0 or step == steps - 1
+                speed = clock.speed(step, training.batch) if logged else 0.0
+                losses = []
+                for learner in learners:
+                    if learner.step != step or learner.diverged:
+                        continue
+                    measures = learner.measure(x, autocast) if logged else []
+                    losses.append(learner.learn(x, autocast))
+                    if learner.diverged:
+                        learner.save(block, carry)  # so that another attempt does not find out at the same price
+                    elif logged:
+                        seen = learner.step * training.batch
+                        learner.log([step, seen, losses[-1], *measures, speed, clock.seconds()])
+                step += 1
+                progress.advance(1, "loss " + ", ".join(f"{loss:.3g}" for loss in losses) if logged else "")
+            if step == steps or all(learner.diverged for learner in learners):
+                break
+    if step < steps and not all(learner.diverged for learner in learners):
+        raise InputError(
+            f"{stream.model.name}: the stream ended after {step:,} of {steps:,} steps: more than one activation in a "
+            "hundred was dropped: raise training.max_norm_multiple"
+        )
+    for learner in learners:
+        if not learner.diverged:
+            learner.finish()
+            learner.seconds = clock.seconds()
+            learner.save(block + 1, carry[:0])
+
+
+def spoken(learners: list[Learner]) -> str:
+    """What is trained, as a line of a log has it: what all share is left out."""
+    l0s = dict.fromkeys(str(learner.cell.l0) for learner in learners)
+    trainers, seeds = ({getattr(learner.cell, key) for learner in learners} for key in ("trainer", "seed"))
+    several = "".join(
+        f" x {len(values)} {what}" for values, what in ((trainers, "trainers"), (seeds, "seeds")) if len(values) > 1
+    )
+    return f"l0 {', '.join(l0s)}{several}"
+
+
+def autocast_to(dtype: torch.dtype, device: str) -> AbstractContextManager[Any]:
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.split(":")[0], dtype=dtype)
+
+
+def save_all(learners: list[Learner], step: int, block: int, carry: torch.Tensor, clock: "Clock") -> None:
+    for learner in learners:
+        if learner.step == step and not learner.diverged:
+            learner.seconds = clock.seconds()
+            learner.save(block, carry)
+
+
+def norm_factor(stream: ActivationStream, batches: int) -> float:
+    """Root of the mean squared norm, by which activations are scaled to unit mean square, as `trainSAE` computes it."""
+    squares = [torch.mean(torch.sum(x**2, dim=1)) for x in islice(stream, batches)]
+    return torch.sqrt(sum(squares) / len(squares)).item()
+
+
+class Clock:
+    """Seconds spent, over all the runs that it took, and the speed since the last row of the log."""
+
+    def __init__(self, spent: float, step: int):
+        self.began = self.last = time.monotonic()
+        self.spent, self.last_step = spent, step
+
+    def seconds(self) -> float:
+        return round(self.spent + time.monotonic() - self.began, 3)
+
+    def speed(self, step: int, batch: int) -> float:
+        now = time.monotonic()
+        speed = (step - self.last_step) * batch / max(now - self.last, 1e-9)
+        self.last, self.last_step = now, step
+        return round(speed, 1)

@@ -1,0 +1,36 @@
+"""The paper's five metrics: their names, where they stand in scores.csv, and the scale that the paper prints."""
+
+from dataclasses import dataclass
+
+ACHIEVED_L0 = "quality.l0"  # measured on clean text, beside the nominal one that a path has
+
+EXPLAINED_VARIANCE = {
+    "legacy": "core.explained_variance_legacy",
+    "saebench": "core.explained_variance",
+    "centred": "variance.centred",
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """`key` is its name in scores.csv. Higher is better, of all five, once scaled."""
+
+    name: str
+    label: str
+    key: str
+    inverted: bool = False  # SAEBench has a share of absorbed features, the paper of those that are not
+
+    def scaled(self, value: float) -> float:
+        """As the paper prints it: percent."""
+        return 100 * (1 - value if self.inverted else value)
+
+
+def paper_metrics(explained_variance: str, n: int, k: int) -> list[Metric]:
+    """In the paper's order; which number stands for each is the configuration's section `report`."""
+    return [
+        Metric("absorption", "Mean Full Absorption", "absorption.mean_full_absorption_score", inverted=True),
+        Metric("explained_variance", "Explained Variance", EXPLAINED_VARIANCE[explained_variance]),
+        Metric("sparse_probing", "Sparse Probing", f"sparse_probing.sae_top_{k}_test_accuracy"),
+        Metric("tpp", "TPP", f"tpp.tpp_threshold_{n}_total_metric"),
+        Metric("scr", "SCR", f"scr.scr_metric_threshold_{n}"),
+    ]

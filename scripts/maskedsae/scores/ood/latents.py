@@ -1,0 +1,36 @@
+"""What a probe on an SAE sees: the latents of an activation, and those that tell two classes apart."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from ...jobs.files import read_json
+
+
+class Encoder:
+    """The encoder of a cell's SAE as it is used, with its threshold, from the files that SAELens loads.
+
+    A score takes seconds, and so does importing dictionary_learning or SAELens; tests/unit/test_ood.py compares.
+    """
+
+    def __init__(self, folder: str | Path):
+        folder = Path(folder)
+        self.config = read_json(folder / "cfg.json")
+        self.weights = load_file(folder / "sae_weights.safetensors")
+
+    @torch.no_grad()
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if self.config["apply_b_dec_to_input"]:
+            x = x - self.weights["b_dec"]
+        before = x @ self.weights["W_enc"] + self.weights["b_enc"]
+        if self.config["architecture"] == "jumprelu":
+            return torch.relu(before) * (before > self.weights["threshold"])
+        top = torch.relu(before).topk(self.config["k"], sorted=False)
+        return torch.zeros_like(before).scatter(-1, top.indices, top.values)
+
+
+def most_different(features: torch.Tensor, labels: torch.Tensor, count: int) -> torch.Tensor:
+    """The `count` latents with the largest |difference of class means|, in that order; ties by number."""
+    difference = features[labels == 1].mean(0) - features[labels == 0].mean(0)
+    return difference.abs().argsort(descending=True, stable=True)[:count]

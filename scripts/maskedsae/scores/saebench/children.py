@@ -1,0 +1,141 @@
+"""One eval in a process of its own, forked so that imports and the language model are paid once.
+
+The parent must not have started CUDA or a pool of threads. A child has a working folder to itself; it ends by sending
+its outcome (through a pipe: the disk may be what failed), or by being killed, and the parent says which.
+"""
+
+import ctypes
+import errno
+import gc
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ...jobs.device import check_device
+from ...jobs.errors import InputError, first_line
+from ...jobs.log import log
+from ...jobs.progress import SECONDS_BETWEEN_LINES
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # as malloc.h numbers them
+LAST_LINES = 12  # of a child's output, shown when it fails
+
+Work = Callable[[], Any]
+
+
+def run_child(folder: Path, output: Path, what: str, work: Work) -> Any:
+    """Run `work` in a fork whose current folder is `folder` and whose output goes to the file `output`; what it returned."""
+    # What is there by now the child need not go through: 0.35 s for each gc.collect() of SAEBench.
+    gc.freeze()
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(folder, output, work, there), daemon=True)
+    process.start()
+    there.close()
+    try:
+        outcome = _received(here, what, output)
+        process.join()
+    finally:
+        if process.is_alive():  # this process is being stopped
+            process.kill()
+            process.join()
+    if outcome is None:
+        raise InputError(f"{what}: {_killed(process.exitcode)}; its last lines are in {output}")
+    if "error" in outcome:
+        for line in output.read_text(errors="replace").splitlines()[-LAST_LINES:]:
+            log.info("  %s", line)
+        raise InputError(f"{what}: {outcome['error']} (its whole output: {output})")
+    return outcome["result"]
+
+
+def check_device_apart(folder: Path, what: str, device: str) -> None:
+    """In a child too: asking for a GPU starts CUDA's bookkeeping, and then no fork of this process may use it."""
+    if device != "cpu":
+        run_child(folder, folder / "device.txt", what, lambda: check_device(device))
+
+
+def keep_freed_memory() -> None:
+    """Give out again what was freed, and not to the system: asking for it anew, page by page, took up to a third of an
+    eval's time on a CPU (encodings of tens of megabytes, batch after batch), and keeping it takes up to a third more
+    memory."""
+    with suppress(AttributeError, OSError):  # another C library than GNU's
+        ctypes.CDLL(None).mallopt(M_MMAP_MAX, 0)
+        ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _received(pipe: Connection, what: str, output: Path) -> dict[str, Any] | None:
+    began = time.monotonic()
+    while not pipe.poll(SECONDS_BETWEEN_LINES):
+        log.info("%s: at work for %.0f s%s", what, time.monotonic() - began, _last_line(output))
+    try:
+        outcome: dict[str, Any] = pipe.recv()
+        return outcome
+    except EOFError:
+        return None
+
+
+def _last_line(output: Path) -> str:
+    """What the child printed last, most often SAEBench's own bar."""
+    lines = output.read_text(errors="replace").replace("\r", "\n").split("\n") if output.exists() else []
+    return next((f": {line.strip()[:100]}" for line in reversed(lines) if line.strip()), "")
+
+
+def _killed(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "was killed (SIGKILL): most likely memory ran out: give the rule more mem_mb"
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"
+    return f"ended with exit code {code} before it was done"
+
+
+def _child(folder: Path, output: Path, work: Work, pipe: Connection) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _end_with(os.getppid())
+    out = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    sys.stdout.flush(), sys.stderr.flush()
+    os.dup2(out, 1), os.dup2(out, 2)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
+    os.chdir(folder)
+    # Everything that is written anywhere by habit is written here.
+    os.environ |= {"HOME": str(folder), "TMPDIR": str(folder), "MPLCONFIGDIR": str(folder), "TQDM_MININTERVAL": "10"}
+    try:
+        outcome: dict[str, Any] = {"result": work()}
+    except Exception as error:
+        traceback.print_exc()
+        outcome = {"error": _in_words(error, folder)}
+    pipe.send(outcome)
+
+
+def _in_words(error: Exception, folder: Path) -> str:
+    if isinstance(error, InputError):
+        return str(error)
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or shutil.disk_usage(folder).free < 2**20:
+        return f"no space left on the disk of {folder}: free some and start again"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "memory ran out: lower the models' lm_batch or the evals' sae_batch_size"
+    line = first_line(error)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    if "dataset" in where.filename:  # a class with too few rows ends in a KeyError or in a bare assertion
+        line += ": most likely the evaluation data has too few rows of a class for the set sizes asked for"
+    return f"{type(error).__name__} in {Path(where.filename).name} line {where.lineno}: {line}"
+
+
+def _end_with(parent: int) -> None:
+    """A parent that is killed outright takes its child with it, which would go on using the GPU."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,283 @@
+"""SAEBench's data sets from the hub: just the texts that it reads, so that scoring needs no network.
+
+Which these are is the word of SAEBench's own readers: they run here, on what a `load_dataset` of ours gives them. Of a
+set that they read whole they get row numbers for texts; the numbers that they hand out are the texts to keep. The other
+rows keep their place and labels and lose their text, since what is drawn depends on how many rows there are. Of a set
+that they stream, the rows that they have asked for are kept.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from datasets import disable_progress_bars, load_dataset
+from huggingface_hub import HfApi
+from sae_bench.evals.scr_and_tpp import dataset_creation
+from sae_bench.sae_bench_utils import dataset_utils
+from sae_bench.sae_bench_utils.dataset_info import chosen_classes_per_dataset
+
+from ...jobs.errors import InputError, first_line
+from ...jobs.files import require_space
+from ...jobs.leases import Lease
+from ...jobs.log import log
+from ...jobs.progress import Progress
+from ...jobs.typed import plain
+from .datasets import Folder, write_code, write_europarl, write_splits
+from .rows import AMAZON, BIOS, CODE, EUROPARL, GROUPS, LANGUAGE_PAIRS, NEWS, Needs, set_of
+from .settings import Revision, Texts
+
+# Of the sets that SAEBench reads whole: the text's column, and the labels'.
+COLUMNS = {
+    BIOS: ("hard_text", ["profession", "gender"]),
+    AMAZON: ("text", ["category", "rating"]),
+    NEWS: ("text", ["label"]),
+}
+SPACE = 2_000_000_000  # bytes, for each set: amazon_reviews is 0.3 GB on the hub, and unpacked for a while beside that
+SHUFFLE_SEED = 42  # SAEBench's evals/core/main.py shuffles core's text with it; SAELens: shards, not rows
+LOWER = "lower the set sizes of saebench.sparse_probing and saebench.scr_and_tpp"
+
+
+class Hub:
+    """One data set of the hub, at one commit. Where the working directory has a folder of its name, `load_dataset`
+    takes that: a copy of one's own, or a test's."""
+
+    def __init__(self, name: str, revision: str | None):
+        self.name, self.revision = name, revision
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """A dozen types of errors from three libraries, all with the same few remedies."""
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"saebench.data: {self.name} cannot be fetched: {first_line(error)} [check the network and "
+                "saebench.data.revisions; for a gated one: `hf auth login`]"
+            ) from error
+
+    @cached_property
+    def commit(self) -> str | None:
+        if Path(self.name).is_dir():
+            return None
+        with self.explained():
+            return HfApi().dataset_info(self.name, revision=self.revision).sha
+
+    def load(self, *arguments, **more):
+        log.info("%s: fetching %s", self.name, self.commit or f"from the folder {Path(self.name).absolute()}")
+        with self.explained():
+            return load_dataset(self.name, *arguments, revision=self.commit, **more)
+
+    def stream(self, *arguments, **more) -> Iterator[dict]:
+        rows = self.load(*arguments, streaming=True, split="train", **more)
+        with self.explained():
+            yield from rows
+
+    def record(self, rows: dict[str, Any]) -> dict[str, Any]:
+        source = {"commit": self.commit} if self.commit else {"folder": str(Path(self.name).absolute())}
+        return {**source, "rows": rows}
+
+
+def write_data(manifest: str | Path, settings: Texts, corpus: str | None = None) -> None:
+    """From the hub, which no corpus of the run's own language models bears on."""
+    sets = Folder(Path(manifest).parent)
+    with Lease(sets.root) as lease:
+        fetch(sets, Needs(settings), settings.data.revisions)
+        lease.check()
+        sets.write_manifest(manifest, settings)
+
+
+def fetch(folder: Folder, needs: Needs, revisions: Sequence[Revision]) -> None:
+    """Every set that SAEBench's settings ask for; one that is here from before is not fetched again."""
+    disable_progress_bars()
+    revision_of = {entry.dataset: entry.revision for entry in revisions}
+    if unknown := sorted(set(revision_of) - set(needs.sets())):
+        raise InputError(
+            f"saebench.data.revisions: {unknown[0]} is none of the data sets to fetch: {', '.join(needs.sets())}"
+        )
+    for name in needs.sets():
+        sections, fetch_one = FETCHERS.get(name, (("core",), plain_text))
+        hub = Hub(name, revision_of.get(name))
+        settings = {key: plain(getattr(needs.settings, key)) for key in ("seed", "code", *sections)}
+        identity = {"source": "hub", "revision": hub.revision, "settings": settings}
+
+        def make(aside: Path, hub=hub, fetch_one=fetch_one) -> dict[str, Any]:
+            require_space(aside, SPACE, f"fetching {hub.name}")
+            return fetch_one(aside, hub, needs)
+
+        folder.add(name, identity, make)
+
+
+@contextmanager
+def readers_given(load: Callable) -> Iterator[None]:
+    """SAEBench's readers, with `load` as their `load_dataset`."""
+    modules = (dataset_utils, dataset_creation)
+    originals = [module.load_dataset for module in modules]
+    try:
+        for module in modules:
+            module.load_dataset = load
+        yield
+    finally:
+        for module, original in zip(modules, originals, strict=True):
+            module.load_dataset = original
+
+
+def draws(name: str, needs: Needs) -> Iterator[tuple[dict[str, list], dict[str, list]]]:
+    """What SAEBench's readers take of this set: ({class: train texts}, {class: test texts}) of each eval in turn."""
+    seed, paired = needs.settings.seed, needs.paired_sizes(1)
+    for long in needs.probing.dataset_names:
+        if set_of(long) == name:
+            yield chosen(
+                long, dataset_utils.get_multi_label_train_test_data(long, *needs.probing_sizes(1).values(), seed)
+            )
+    for long in needs.paired.dataset_names:
+        if set_of(long) == name:
+            yield chosen(long, dataset_creation.get_train_test_data(long, False, *paired.values(), seed))
+            for pair in needs.paired.class_pairs[long]:
+                yield dataset_creation.get_train_test_data(
+                    long, True, *paired.values(), seed, tuple(pair), GROUPS[name]
+                )
+
+
+def chosen(long: str, data: tuple[dict, dict]) -> tuple[dict, dict]:
+    classes = chosen_classes_per_dataset[long]
+    return dataset_utils.filter_dataset(data[0], classes), dataset_utils.filter_dataset(data[1], classes)
+
+
+def whole(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
+    text, labels = COLUMNS[hub.name]
+    with TemporaryDirectory(dir=folder) as cache:
+        full = hub.load(cache_dir=cache)
+        with hub.explained():
+            frames = {split: full[split].select_columns(labels).to_pandas() for split in ("train", "test")}
+        require_rows(hub.name, frames, needs)
+        kept, columns = numbers_drawn(hub.name, frames, needs), {}
+        for split, frame in frames.items():
+            texts = [""] * len(frame)
+            for number, words in zip(kept[split], full[split].select(kept[split])[text], strict=True):
+                texts[number] = words
+            columns[split] = {text: texts} | {label: frame[label].to_numpy() for label in labels}
+        del full
+    write_splits(folder, columns)
+    return hub.record({split: counts(frames[split].iloc[kept[split]]) for split in frames}) | {
+        "rows_without_text": {split: len(frames[split]) - len(kept[split]) for split in frames}
+    }
+
+
+def numbers_drawn(name: str, frames: dict[str, pd.DataFrame], needs: Needs) -> dict[str, list[int]]:
+    text, _ = COLUMNS[name]
+    numbered = {split: frame.assign(**{text: np.arange(len(frame))}) for split, frame in frames.items()}
+    drawn: dict[str, set[int]] = {split: set() for split in frames}
+    with readers_given(lambda *_, **__: numbered):
+        for both in draws(name, needs):
+            for split, classes in zip(("train", "test"), both, strict=True):
+                drawn[split].update(number for numbers in classes.values() for number in numbers)
+    return {split: sorted(numbers) for split, numbers in drawn.items()}
+
+
+def counts(frame: pd.DataFrame) -> dict[str, int]:
+    found = frame.value_counts(sort=False).sort_index()
+    return {", ".join(map(str, labels)): int(count) for labels, count in found.items()}
+
+
+def require_rows(name: str, frames: dict[str, pd.DataFrame], needs: Needs) -> None:
+    """SAEBench would stop at too few with a bare KeyError or AssertionError."""
+    if name == NEWS:
+        needed = {(int(label),): needs.per_class() for label in chosen_classes_per_dataset[NEWS]}
+    else:
+        needed = needs.cells(name)
+    _, labels = COLUMNS[name]
+    for split, frame in frames.items():
+        found = Counter(frame.itertuples(index=False, name=None))
+        for values, sizes in needed.items():
+            if found[values] < sizes[split]:
+                which = ", ".join(f"{label} {value}" for label, value in zip(labels, values, strict=True))
+                raise InputError(
+                    f"saebench.data: {name}: {found[values]:,} rows of {which} in {split}, SAEBench needs "
+                    f"{sizes[split]:,}: {LOWER}"
+                )
+
+
+def code(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
+    rows: list[tuple[str, str]] = []
+    found: Counter[str] = Counter()
+    of_each = sum(needs.per_class().values()) + 1
+    with Progress(hub.name, of_each * len(chosen_classes_per_dataset[CODE]), "rows") as progress:
+
+        def recorded(_, streaming: bool, split: str, **more) -> Iterator[dict]:
+            for row in hub.stream(**more):
+                rows.append((row["language"], row["code"]))
+                found[row["language"]] += 1
+                progress.advance(found[row["language"]] <= of_each)
+                yield row
+
+        read_all(hub, recorded, needs, found)
+    write_code(folder, rows)
+    return hub.record({"train": dict(found)})
+
+
+def europarl(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
+    rows: dict[str, list[dict]] = defaultdict(list)
+    found: Counter[str] = Counter()
+
+    def recorded(_, pair: str, streaming: bool, split: str) -> Iterator[dict]:
+        for row in hub.stream(pair):
+            rows[pair].append(row["translation"])
+            found[pair] += 1
+            yield row
+
+    read_all(hub, recorded, needs, found)
+    write_europarl(folder, {language: rows[pair] for language, pair in LANGUAGE_PAIRS.items()})
+    return hub.record({"train": dict(found)})
+
+
+def read_all(hub: Hub, load: Callable, needs: Needs, found: Counter[str]) -> None:
+    """Let SAEBench's reader take what it takes of a stream; it asserts that this was enough."""
+    try:
+        with readers_given(load):
+            for _ in draws(hub.name, needs):
+                pass
+    except AssertionError as error:
+        there = ", ".join(f"{count:,} of {class_}" for class_, count in sorted(found.items()))
+        which = "each, over 534 characters long" if hub.name == CODE else "each"
+        raise InputError(
+            f"saebench.data: {hub.name}: rows are {there or 'none'}, SAEBench needs "
+            f"{sum(needs.per_class().values()):,} of {which}: {LOWER}"
+        ) from error
+
+
+def plain_text(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
+    """The first rows of the shuffled stream. Here they are one shard, which core's shuffle leaves in order."""
+    needed, texts, characters = needs.core_characters(), [], 0
+    rows = hub.load(split="train", streaming=True, trust_remote_code=True)
+    with hub.explained(), Progress(hub.name, needed, "characters") as progress:
+        for row in rows.shuffle(seed=SHUFFLE_SEED, buffer_size=1):
+            texts.append(row["text"])
+            characters += len(row["text"])
+            progress.advance(len(row["text"]))
+            if characters >= needed:
+                break
+    if characters < needed:
+        raise InputError(
+            f"saebench.core.dataset: {hub.name} has {characters:,} characters; for {needs.core_tokens():,} tokens core "
+            f"should have {needed:,}: lower n_eval_reconstruction_batches and n_eval_sparsity_variance_batches"
+        )
+    write_splits(folder, {"train": {"text": texts}})
+    return hub.record({"train": {"text": len(texts)}}) | {"characters": characters}
+
+
+# Which settings decide a set's rows, and how it is fetched; any other set is core's.
+FETCHERS = {
+    BIOS: (("sparse_probing", "scr_and_tpp"), whole),
+    AMAZON: (("sparse_probing", "scr_and_tpp"), whole),
+    NEWS: (("sparse_probing",), whole),
+    CODE: (("sparse_probing",), code),
+    EUROPARL: (("sparse_probing",), europarl),
+}

@@ -1,0 +1,90 @@
+"""SAEBench's language model, a HookedTransformer, with just the weights that the stream used, unprocessed."""
+
+import logging
+from typing import Any
+
+import torch
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+from transformer_lens import loading_from_pretrained as loading
+from transformer_lens.pretrained.weight_conversions import convert_gemma_weights, convert_neox_weights
+from transformers import AutoModelForCausalLM
+
+from ...activations.language_models import load_tokenizer, with_all_weights
+from ...activations.settings import ModelFacts
+from ...jobs.errors import InputError
+
+# transformer-lens calls logging.info, which gives the root logger a handler where it has none: each line came twice.
+logging.getLogger().addHandler(logging.NullHandler())
+
+
+def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None) -> HookedTransformer:
+    """On the CPU. `bos`: whether prompts given as text start with BOS (None: transformer-lens
+    decides by family).
+
+    Every kind of processing stays off: transformer-lens' own `from_pretrained` centres and folds weights, so that what
+    is evaluated would not be what was trained on.
+    """
+    folder = model_folder(facts)
+    whole = with_all_weights(AutoModelForCausalLM, facts.name, folder, dtype)
+    if facts.family == "gpt_neox":
+        config = loading.get_pretrained_model_config(folder)
+        state = convert_neox_weights(whole, config)
+    else:
+        config = gemma2_config(whole.config)
+        state = convert_gemma_weights(whole, config)
+    config.device, config.dtype = "cpu", getattr(torch, dtype)
+    config.model_name = facts.name  # SAEBench makes folders of it, so never a path
+    if bos is not None:
+        config.default_prepend_bos = bos
+    model = HookedTransformer(config, tokenizer=load_tokenizer(facts.name, folder, None))
+    model.load_and_process_state_dict(
+        state,
+        fold_ln=False,
+        center_writing_weights=False,
+        center_unembed=False,
+        fold_value_biases=False,
+        refactor_factored_attn_matrices=False,
+    )
+    return model.eval().requires_grad_(False)
+
+
+def model_folder(facts: ModelFacts) -> str:
+    """Of a hub model: its snapshot on this machine, which rule `model` fetched."""
+    if facts.path:
+        return facts.path
+    from huggingface_hub import snapshot_download
+
+    assert facts.hub is not None
+    try:
+        return snapshot_download(facts.hub, revision=facts.commit, local_files_only=True)
+    except Exception as error:
+        raise InputError(
+            f"models: {facts['name']}: {facts['hub']} at {facts['commit']} is not on this machine: remove its "
+            "model.json and give the same command where the network is, so that it is fetched again (HF_HOME must be "
+            "a folder that both see)"
+        ) from error
+
+
+def gemma2_config(small: Any) -> HookedTransformerConfig:
+    """transformer-lens knows Gemma-2-2B by name only: its configuration, with this model's sizes."""
+    known = loading.get_pretrained_model_config("google/gemma-2-2b").to_dict()
+    sizes = {
+        "d_model": small.hidden_size,
+        "d_head": small.head_dim,
+        "n_heads": small.num_attention_heads,
+        "n_key_value_heads": small.num_key_value_heads,
+        "d_mlp": small.intermediate_size,
+        "n_layers": small.num_hidden_layers,
+        "n_ctx": small.max_position_embeddings,
+        "d_vocab": small.vocab_size,
+        "d_vocab_out": small.vocab_size,
+        "eps": small.rms_norm_eps,
+        "window_size": small.sliding_window,
+        "attn_types": ["local" if kind == "sliding_attention" else "global" for kind in small.layer_types],
+        "attn_scale": small.query_pre_attn_scalar**0.5,
+        "attn_scores_soft_cap": small.attn_logit_softcapping or -1.0,
+        "output_logits_soft_cap": small.final_logit_softcapping or -1.0,
+        "rotary_dim": small.head_dim,
+        "tokenizer_name": None,
+    }
+    return HookedTransformerConfig.from_dict(known | sizes)

@@ -1,0 +1,17 @@
+"""Names and numbers that the workflow needs too; importing them imports nothing else."""
+
+EVALS = ("absorption", "core", "sparse_probing", "tpp", "scr")
+SCORES = (*EVALS, "variance")
+RECORDED = ("absorption", "core")  # evals that have no cache of activations of their own
+
+# What each eval can be asked for: others SAEBench drops in silence.
+N_VALUES = (2, 5, 10, 20, 50, 100, 500)
+K_VALUES = (1, 2, 5, 10, 20, 50, 100)
+
+# Data sets that SAEBench has a reader for, and those that have two labels to be told apart.
+PAIRED = ("LabHC/bias_in_bios_class_set1", "canrager/amazon_reviews_mcauley_1and5")
+PROBED = (
+    *("LabHC/bias_in_bios_class_set1", "LabHC/bias_in_bios_class_set2", "LabHC/bias_in_bios_class_set3"),
+    *("canrager/amazon_reviews_mcauley_1and5", "canrager/amazon_reviews_mcauley_1and5_sentiment"),
+    *("codeparrot/github-code", "fancyzhx/ag_news", "Helsinki-NLP/europarl"),
+)

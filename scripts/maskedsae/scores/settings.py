@@ -1,0 +1,11 @@
+"""What scores.csv depends on, beside the score files."""
+
+from dataclasses import dataclass
+
+from ..activations.settings import Stream
+
+
+@dataclass(frozen=True)
+class ScoresTableSettings:
+    streams: tuple[Stream, ...]
+    code: dict[str, str]

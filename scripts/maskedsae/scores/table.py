@@ -1,0 +1,236 @@
+"""Every number of the cells' JSON files as one tidy table, scores.csv: a row a number, with the file it came from.
+
+A metric's name is the file's stem and the number's key in it (core.explained_variance); where a number is of one data
+set or one letter, that stands between (tpp.<dataset>.tpp_threshold_20_total_metric). docs/scores.md lists them.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from ..activations.settings import Stream
+from ..jobs.errors import InputError
+from ..jobs.files import read_json, write_bytes
+from ..jobs.log import log
+from ..saes.cells import Cell
+from .saebench.names import EVALS
+from .settings import ScoresTableSettings
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number. The oracle's rows have the stream "oracle" and no p, trainer, l0 or seed."""
+
+    run: str
+    model: str
+    stream: str
+    p: float | None
+    trainer: str | None
+    l0: int | None
+    seed: int | None
+    metric: str
+    value: float
+    source: str
+
+    @property
+    def cell(self) -> Cell | None:
+        if self.trainer is None or self.l0 is None or self.seed is None:
+            return None
+        return Cell(self.run, self.model, self.stream, self.trainer, self.l0, self.seed)
+
+
+COLUMNS = tuple(field.name for field in fields(Row))
+
+# What a score can be; one beyond is a broken file and no result. No bounds: SCR, a ratio of two differences, and
+# SAEBench's explained variance that is not `legacy`: it subtracts the square of the mean square, which may be more than
+# there is, and on the demo's models it comes out at 1.07.
+SHARE, DIFFERENCE = (0, 1), (-1, 1)
+BOUNDS = {
+    r"absorption\..*(absorption_(fraction_)?(score|rate)|absorption_fraction)": SHARE,
+    r"core\.explained_variance_legacy|variance\.(saebench_legacy|centred)|quality\.explained_variance(_\w+)?": (
+        float("-inf"),
+        1,
+    ),
+    r"sparse_probing\..*accuracy": SHARE,
+    r"tpp\..*_total_metric": DIFFERENCE,
+    r"(ood|oracle)\..*auc(_top_\d+|_low|_high)?": SHARE,
+    r"(quality|core)\.l0": (0, float("inf")),
+}
+
+
+def collect(paths: list[str], streams: Sequence[Stream]) -> list[Row]:
+    """The rows of these files, in their order: scores/*.json and sae/quality.json of cells, and models' oracle.json.
+
+    A file that is missing or broken, and a number that cannot be, is an
+    InputError that names the file.
+    """
+    by_name = {stream.name: stream for stream in streams}
+    return [row for path in paths for row in _rows(path, by_name)]
+
+
+def _rows(path: str, streams: dict[str, Stream]) -> Iterator[Row]:
+    stem = Path(path).stem
+    of = _oracle_of(path) if stem == "oracle" else _cell_of(path, streams)
+    names = set()
+    for name, value in _numbers(path, stem):
+        metric = f"{stem}.{name}"
+        if metric in names:
+            raise InputError(f"{path}: two numbers are called {metric}: remove the file so that it is made again")
+        names.add(metric)
+        _check(path, metric, value)
+        yield Row(*of, metric, value, path)
+    if not names:
+        raise InputError(f"{path}: no number in it: remove the file so that it is made again")
+
+
+def _cell_of(path: str, streams: dict[str, Stream]) -> tuple[Any, ...]:
+    cell = Cell.parse(path)
+    return cell.run, cell.model, cell.stream, streams[cell.stream].p, cell.trainer, cell.l0, cell.seed
+
+
+def _oracle_of(path: str) -> tuple[Any, ...]:
+    run, model = Path(path).parts[-3:-1]
+    return run, model, "oracle", None, None, None, None
+
+
+def _numbers(path: str, stem: str) -> list[tuple[str, float]]:
+    try:
+        content = read_json(path)
+        if stem in EVALS:
+            return list(_of_saebench(content, stem))
+        return list(_of_probes(content)) if stem in ("ood", "oracle") else list(_of_mapping(content))
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing: ask Snakemake for it, and its job says why it cannot be made") from None
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: not of the form of {stem} scores ({error!r}): remove the file so that it is made again"
+        ) from error
+
+
+def _of_saebench(content: dict[str, Any], stem: str) -> Iterator[tuple[str, float]]:
+    """Its metrics, and those of each data set or letter. (Core's details are of each latent, and no scores.)
+
+    SAEBench's form has null for an N or k that it was not asked for, and for a pair of classes that SCR left out since
+    the language model's probe ties there (saebench.scr_and_tpp.ties says whether it may). Any other mean that is null
+    was lost.
+    """
+    config = content["eval_config"]
+    asked = {*config.get("n_values", []), *config.get("k_values", [])}
+    for category in content["eval_result_metrics"].values():
+        for name, value in category.items():
+            latents = re.search(r"_(?:threshold|top)_(\d+)", name)
+            if value is None and latents and int(latents[1]) in asked:
+                raise TypeError(f"{name} is null")
+        yield from _of_mapping(category)
+    for detail in content["eval_result_details"] if stem != "core" else ():
+        of = detail["first_letter" if stem == "absorption" else "dataset_name"]
+        for name, value in _of_mapping(detail):
+            yield f"{of}.{name}", value
+
+
+def _of_mapping(content: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """Numbers, with text beside them or null for one that there is not."""
+    for name, value in content.items():
+        if value is not None and not isinstance(value, str):
+            yield name, value
+
+
+def _of_probes(content: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """ood.json and oracle.json: AUCs out of distribution (auc) and in distribution, means and of each data set."""
+    for test, auc in (("ood", "auc"), ("in_distribution", "in_distribution_auc")):
+        mean = content["mean"][test]
+        yield auc, mean["mean"]
+        yield f"{auc}_standard_error", mean["standard_error"]
+        yield from _interval(auc, mean["interval"])
+        for k, means in content["mean_by_k"].items():
+            yield f"{auc}_top_{k}", means[test]
+        for dataset, facts in content["datasets"].items():
+            yield f"{dataset}.{auc}", facts[test]["auc"]
+            yield from _interval(f"{dataset}.{auc}", facts[test]["interval"])
+            yield f"{dataset}.{auc}_rows", facts[test]["rows"]
+            for k, of_k in facts["by_k"].items():
+                yield f"{dataset}.{auc}_top_{k}", of_k[test]
+    for dataset, facts in content["datasets"].items():
+        for name in ("C", "validation_auc", "weights"):
+            yield f"{dataset}.{name}", facts[name]
+
+
+def _interval(name: str, interval: list[float]) -> Iterator[tuple[str, float]]:
+    low, high = interval
+    yield f"{name}_low", low
+    yield f"{name}_high", high
+
+
+def _check(path: str, metric: str, value: object) -> None:
+    """SAEBench's core writes -1 for what it could not compute."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise InputError(f"{path}: {metric} is {value}, not a finite number: remove the file so that it is made again")
+    lost = metric.startswith("core.explained_variance") and value == -1
+    low, high = next((bounds for form, bounds in BOUNDS.items() if re.fullmatch(form, metric)), (value, value))
+    if lost or not low <= value <= high:
+        between = "which is how SAEBench writes NaN" if lost else f"and can only lie between {low} and {high}"
+        raise InputError(f"{path}: {metric} is {value}, {between}: remove the file so that it is made again")
+
+
+def write_table(path: str | Path, files: list[str], settings: ScoresTableSettings) -> None:
+    rows = collect(files, settings.streams)
+    write_rows(path, rows)
+    log.info("%s: %s numbers from %d files", path, f"{len(rows):,}", len(files))
+
+
+def write_rows(path: str | Path, rows: list[Row]) -> None:
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(COLUMNS)
+    lines.writerows(astuple(row) for row in rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """What write_rows wrote, number for number."""
+    with open(path, newline="") as file:
+        return [_read(line) for line in csv.DictReader(file)]
+
+
+def _read(line: dict[str, str]) -> Row:
+    made: dict[str, Any] = {"p": float, "l0": int, "seed": int, "value": float}
+    read = {name: made[name](text) if text and name in made else text or None for name, text in line.items()}
+    return Row(**read)
+
+
+class Scores:
+    """Rows, to be looked up by what they are of."""
+
+    def __init__(self, rows: list[Row]):
+        self._rows = {(row.cell or row.model, row.metric): row for row in rows}
+        if len(self._rows) < len(rows):
+            raise InputError("scores.csv: the same number of the same SAE stands in it twice: remove it")
+
+    def row(self, cell: Cell, metric: str) -> Row:
+        """One number of one SAE; an InputError names the score file that lacks it."""
+        try:
+            return self._rows[cell, metric]
+        except KeyError:
+            stem, name = metric.split(".", 1)
+            file = cell.folder / ("sae" if stem == "quality" else "scores") / f"{stem}.json"
+            raise InputError(f"scores.csv: no {metric} of {file}: look there whether {name} is asked for") from None
+
+    def has(self, cell: Cell, metric: str) -> bool:
+        return (cell, metric) in self._rows
+
+    def value(self, cell: Cell, metric: str) -> float:
+        return self.row(cell, metric).value
+
+    def oracle_row(self, model: str, metric: str = "oracle.auc") -> Row:
+        try:
+            return self._rows[model, metric]
+        except KeyError:
+            raise InputError(f"scores.csv: no {metric} of {model}'s oracle.json: make it again") from None
+
+    def oracle(self, model: str, metric: str = "oracle.auc") -> float:
+        return self.oracle_row(model, metric).value
