@@ -11,14 +11,16 @@ from pathlib import Path
 import yaml
 from snakemake.utils import update_config
 
-from conftest import documents, train_settings
+from conftest import MATRYOSHKA, TRAINING, documents, trainer_entry
+from maskedsae.experiment.checks import check
+from maskedsae.experiment.configuration import Configuration
 
 ROOT = Path(__file__).parents[1]
 WORKFLOW = (
     *("Snakefile", "config.yaml", "rules", "scripts", "schemas", "reference", "report"),
     *("profiles", "slurm", "envs"),
 )
-MATRYOSHKA, TOPK = "matryoshka_batch_topk", "topk"
+TOPK = "topk"
 TO_SAES = ("model", "tokens", "train")
 TO_PROBES = (*TO_SAES, "ood_activations", "oracle", "ood")
 TO_SCORES = (*TO_PROBES, "saebench_data", "saebench_model", "saebench")
@@ -29,12 +31,8 @@ WITHOUT_SAEBENCH = ("--omit-from", "saebench_data")
 def model_entry(name: str, family: str) -> dict:
     return {
         "name": name,
-        "hub": None,
         "path": f"models/{family}",
-        "revision": None,
         "layer": 1,
-        "bos": None,
-        "dtype": "float32",
         "lm_batch": 4,
         "gflop": 0.0001,
     }
@@ -44,7 +42,7 @@ def model_entry(name: str, family: str) -> dict:
 TINY = {
     "run": "tiny",
     "models": [model_entry("neox", "gpt_neox")],
-    "streams": [{"name": "clean", "p": 0}],
+    "streams": [{"name": "clean"}],
     "trainers": [MATRYOSHKA, TOPK],
     "l0": [4, 8],
     "l0_sets": [[4, 8]],
@@ -52,8 +50,8 @@ TINY = {
     "tables": [],
     "corpus": {"dataset": None, "split": None, "filter": None, "files": ["corpus/short.txt", "corpus/long.txt"]},
     "tokens": {"context_length": 32, "heldout_contexts": 8, "repeat": True},
-    "training": train_settings()["training"],
-    "trainer_settings": {name: train_settings(name)["trainer_settings"] for name in (MATRYOSHKA, TOPK)},
+    "training": TRAINING,
+    "trainer_settings": {kind: trainer_entry(kind) for kind in (MATRYOSHKA, TOPK)},
     "ood": {
         "rows": 120,
         "train_rows": 80,
@@ -86,7 +84,9 @@ class Checkout:
         return {
             "args": [sys.executable, "-m", "snakemake", *overlay, *profile, *arguments],
             "cwd": self.folder,
-            "env": {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"},
+            "env": {
+                name: value for name, value in os.environ.items() if name not in ("SNAKEMAKE_PROFILE", "PYTHONPATH")
+            },
             "stderr": subprocess.STDOUT,
         }
 
@@ -159,6 +159,13 @@ def copy_workflow(folder: Path) -> None:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(ROOT / name, folder / name)
+
+
+def configuration_of(overlay: dict | None = None) -> Configuration:
+    """config.yaml with an overlay, as Snakemake puts one over the other, checked."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    update_config(config, deepcopy(overlay or {}))
+    return check(config)
 
 
 def demo_config() -> dict:

@@ -11,7 +11,6 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
-    AutoTokenizer,
     Gemma2Config,
     Gemma2ForCausalLM,
     GPTNeoXConfig,
@@ -20,10 +19,16 @@ from transformers import (
 )
 
 from cluster import Cluster
-from maskedsae.activations.language_models import describe
-from maskedsae.saes.trainers import TRAINERS
-from maskedsae.saes.training import train_set
+from maskedsae.activations.language_models import describe, tokenizer_of
+from maskedsae.activations.settings import ModelFacts, ModelSettings
+from maskedsae.jobs.compute import Compute, Tflops
+from maskedsae.jobs.typed import read
+from maskedsae.saes.cells import Cell
+from maskedsae.saes.settings import TrainJobSettings
+from maskedsae.saes.trainers.base import known_kinds
+from maskedsae.saes.training import train_cells
 from maskedsae.text.packing import write_tokens
+from maskedsae.text.settings import Corpus, TokenSettings
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = ("gpt_neox", "gemma2")
@@ -90,8 +95,8 @@ def model_folders(tmp_path_factory) -> dict[str, Path]:
     return folders
 
 
-def model_entry(family: str, folder: Path) -> dict:
-    return {
+def model_settings(family: str, folder: Path | str, **changes) -> ModelSettings:
+    given = {
         "name": f"tiny-{family}",
         "hub": None,
         "path": str(folder),
@@ -101,77 +106,124 @@ def model_entry(family: str, folder: Path) -> dict:
         "mask": "...",
         "context_length": 32,
     }
+    return ModelSettings(**given | changes)
 
 
 @pytest.fixture(scope="session")
-def facts(model_folders) -> dict[str, dict]:
+def facts(model_folders) -> dict[str, ModelFacts]:
     """`model.json` of each family."""
-    return {family: describe(model_entry(family, folder)) for family, folder in model_folders.items()}
+    return {family: describe(model_settings(family, folder)) for family, folder in model_folders.items()}
 
 
 @pytest.fixture(scope="session")
-def tokens_folders(model_folders, facts, tmp_path_factory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("corpus")
-    (folder / "corpus.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in documents()))
+def corpus_file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("corpus") / "corpus.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents()))
+    return path
+
+
+def token_settings(files: list[Path] | Path, **changes) -> TokenSettings:
+    files = files if isinstance(files, list) else [files]
+    given = {
+        "corpus": Corpus(files=tuple(map(str, files))),
+        "context_length": 32,
+        "train_contexts": 400,
+        "heldout_contexts": 20,
+        "separator": "eos",
+        "repeat": False,
+        "drop_bos": False,
+    }
+    return TokenSettings(**given | changes)
+
+
+@pytest.fixture(scope="session")
+def tokens_folders(facts, corpus_file, tmp_path_factory) -> dict[str, Path]:
     made = {}
-    for family, model in model_folders.items():
+    for family, known in facts.items():
         made[family] = tmp_path_factory.mktemp(f"tokens_{family}")
-        write_tokens(
-            made[family],
-            AutoTokenizer.from_pretrained(model),
-            {"files": [str(folder / "corpus.jsonl")]},
-            context_length=32,
-            train_contexts=400,
-            heldout_contexts=20,
-            separator="eos",
-            bos=facts[family]["bos"],
-        )
+        write_tokens(made[family], tokenizer_of(known), token_settings(corpus_file), known.bos)
     return made
 
 
-def train_settings(trainer: str = "matryoshka_batch_topk", p: float = 0.3, **training) -> dict:
-    """As `grid.train_settings` makes them, small: 100 steps of 64 activations in blocks of 10 contexts (5 batches)."""
+MATRYOSHKA = "matryoshka_batch_topk"
+
+
+def trainer_entry(kind: str = MATRYOSHKA) -> dict:
+    """An entry of trainer_settings, for 100 steps."""
     own = {"lr": 3e-3, "warmup_steps": 10, "decay_start": 0.8, "dead_after_tokens": 1000}
-    if trainer == "jumprelu":
-        own |= {"bandwidth": 0.001, "sparsity_penalty": 1.0, "sparsity_warmup_steps": 20}
-    else:
-        own |= {"auxk_alpha": 0.03125, "threshold_beta": 0.9, "threshold_start_step": 10}
-    if trainer == "matryoshka_batch_topk":
-        own |= {"group_fractions": [0.25, 0.25, 0.5]}
-    shared = {
-        "tokens": 6400,
-        "batch": 64,
-        "dict_size": 64,
-        "shuffle_tokens": 320,
-        "normalise": True,
-        "norm_batches": 11,
-        "autocast": "float32",
-        "drop_bos": False,
-        "max_norm_multiple": None,
+    if kind == "jumprelu":
+        return own | {"bandwidth": 0.001, "sparsity_penalty": 1.0, "sparsity_warmup_steps": 20}
+    own |= {"auxk_alpha": 0.03125, "threshold_beta": 0.9, "threshold_start_step": 10}
+    return own | ({"group_fractions": [0.25, 0.25, 0.5]} if kind == MATRYOSHKA else {})
+
+
+# 100 steps of 64 activations in blocks of 10 contexts (5 batches).
+TRAINING = {
+    "tokens": 6400,
+    "batch": 64,
+    "dict_size": 64,
+    "shuffle_tokens": 320,
+    "normalise": True,
+    "norm_batches": 11,
+    "autocast": "float32",
+    "drop_bos": False,
+    "max_norm_multiple": None,
+}
+MASK30 = {"name": "mask30", "p": 0.3}
+
+
+def train_settings(*kinds: str, stream: dict = MASK30, contexts: int = 400, **training) -> TrainJobSettings:
+    """As `experiment.settings.train_settings` makes them, small."""
+    kinds = kinds or (MATRYOSHKA,)
+    size = (TRAINING | training)["dict_size"]
+    trainers = {
+        kind: {"name": kind, "kind": kind, "dict_size": size, "settings": trainer_entry(kind)} for kind in kinds
     }
-    return {
+    given = {
         "model": {"name": "tiny", "layer": LAYER, "dtype": "float32", "lm_batch": 4},
-        "stream": {"name": "stream", "p": p},
-        "trainer": trainer,
-        "trainer_settings": own,
-        "training": shared | training,
-        "seed": 0,
-        "code": {},
+        "stream": stream,
+        "stream_seed": 0,
+        "contexts": contexts,
+        "trainers": trainers,
+        "training": TRAINING | training,
+        "code": {kind: {} for kind in kinds},
     }
+    return read(TrainJobSettings, given)
 
 
-COMPUTE = {"device": "cpu", "threads": 1, "token_threads": 1, "checkpoint_minutes": 60, "log_every": 10}
+COMPUTE = Compute(
+    device="cpu",
+    threads=1,
+    token_threads=1,
+    probe_threads=1,
+    checkpoint_minutes=60,
+    log_every=10,
+    job_gigabytes=128,
+    job_hours=24,
+    tflops=Tflops(10, 125),
+    step_ms=10,
+    fetch_here=False,
+)
+
+
+def a_cell(l0: int = 8, trainer: str = MATRYOSHKA, seed: int = 0, stream: str = "mask30") -> Cell:
+    return Cell("tiny", "tiny", stream, trainer, l0, seed)
+
+
+def folders(root: Path, *l0s: int, trainer: str = MATRYOSHKA, seed: int = 0) -> dict[Cell, Path]:
+    """{cell: its folder in `root`}"""
+    return {a_cell(l0, trainer, seed): root / f"l0_{l0}" for l0 in l0s}
 
 
 @pytest.fixture(scope="session")
 def cells(facts, tokens_folders, tmp_path_factory) -> dict[str, Path]:
-    """One trained SAE for each trainer: {trainer: the cell's folder}."""
-    folders = {}
-    for trainer in TRAINERS:
-        folders[trainer] = tmp_path_factory.mktemp(trainer) / "l0_8"
-        settings = train_settings(trainer)
-        train_set({8: folders[trainer]}, settings, facts["gpt_neox"], tokens_folders["gpt_neox"], COMPUTE)
-    return folders
+    """One trained SAE for each kind of trainer: {kind: the cell's folder}."""
+    made = {}
+    for kind in known_kinds():
+        made[kind] = tmp_path_factory.mktemp(kind) / "l0_8"
+        manifest = tokens_folders["gpt_neox"] / "manifest.json"
+        train_cells({a_cell(8, kind): made[kind]}, train_settings(kind), facts["gpt_neox"], manifest, COMPUTE)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ from itertools import product
 from math import log
 from pathlib import Path
 
-import yaml
 from sae_bench.evals.absorption.eval_config import AbsorptionEvalConfig
 from sae_bench.evals.absorption.eval_output import (
     AbsorptionEvalOutput,
@@ -22,12 +21,11 @@ from sae_bench.evals.scr_and_tpp.eval_config import ScrAndTppEvalConfig
 from sae_bench.evals.sparse_probing import eval_output as probing
 from sae_bench.evals.sparse_probing.eval_config import SparseProbingEvalConfig
 
-from checkout import ROOT
-from maskedsae.experiment.grid import l0_sets, table_settings
 from maskedsae.inference.published import read_published
 from maskedsae.report.tables import Table, make_tables
-from maskedsae.scores.metrics import ACHIEVED_L0, paper_metrics
+from maskedsae.scores.metrics import ACHIEVED_L0
 from maskedsae.scores.table import Row, Scores
+from reported import PAPER, ROOT, cells_of, shown_of
 
 N_VALUES, K_VALUES = [5, 20], [1, 2]
 DATASETS = ["LabHC/bias_in_bios_class_set1_results", "canrager/amazon_reviews_mcauley_1and5_results"]
@@ -171,7 +169,8 @@ def write_cell(folder: Path, **numbers: float) -> list[str]:
     for name, output in made.items():
         output.to_json_file(str(folder / "scores" / f"{name}.json"))
     variance = {"saebench": of["saebench"], "saebench_legacy": of["legacy"], "centred": of["centred"], "tokens": 640}
-    quality = {"nominal_l0": 8, "l0": of["l0"], "explained_variance": 0.9, "mse": 2.5, "dead_latents": 3, "text": "…"}
+    quality = {"nominal_l0": 8, "l0": of["l0"], "mse": 2.5, "dead_latents": 3, "text": "…"}
+    quality |= {"explained_variance": 0.9, "explained_variance_but_for_a_constant": 0.95}
     files = {"scores/variance.json": variance, "scores/ood.json": probes(of["auc"]), "sae/quality.json": quality}
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content))
@@ -180,39 +179,42 @@ def write_cell(folder: Path, **numbers: float) -> list[str]:
 
 def rows_of(config: dict, number: Callable[[str, float, int, int, str], float]) -> list[Row]:
     """scores.csv's rows of the cells that the tables need: number(model, p, l0, seed, metric), as SAEBench has it."""
-    keys = [metric.key for metric in paper_metrics(config["report"])] + [ACHIEVED_L0, "ood.auc"]
-    p_of = {stream["name"]: stream["p"] for stream in config["streams"]}
-    rows = [Row(config["run"], m["name"], "oracle", *[None] * 4, "oracle.auc", 0.9, "…") for m in config["models"]]
-    for cells in l0_sets(config, needed=True):
-        p = float(p_of[cells.stream])
-        for l0, key in product(cells.l0s, keys):
-            folder = "sae" if key == ACHIEVED_L0 else "scores"
-            source = cells.folder(l0) / folder / f"{key.split('.')[0]}.json"
-            cell = (cells.run, cells.model, cells.stream, p, cells.trainer, l0, cells.seed)
-            rows.append(Row(*cell, key, number(cells.model, p, l0, cells.seed, key), str(source)))
+    shown = shown_of(config)
+    keys = [metric.key for metric in shown.report.metrics] + [ACHIEVED_L0, "ood.auc"]
+    rows = []
+    for model in shown.models:
+        source = f"results/{shown.run}/{model.name}/oracle.json"
+        rows.append(Row(shown.run, model.name, "oracle", *[None] * 4, "oracle.auc", 0.9, source))
+    for cell, key in product(cells_of(config), keys):
+        p = shown.stream(cell.stream).p
+        source = cell.folder / ("sae" if key == ACHIEVED_L0 else "scores") / f"{key.split('.')[0]}.json"
+        about = (cell.run, cell.model, cell.stream, p, cell.trainer, cell.l0, cell.seed)
+        rows.append(Row(*about, key, number(cell.model, p, cell.l0, cell.seed, key), str(source)))
     return rows
 
 
-PAPER = yaml.safe_load((ROOT / "config.yaml").read_text())
 PUBLISHED = read_published(ROOT / "reference")
-KEYS = [metric.key for metric in paper_metrics(PAPER["report"])]
+KEYS = [metric.key for metric in shown_of(PAPER).report.metrics]
 
 
 def paper_with(**changes) -> dict:
     return deepcopy(PAPER) | changes
 
 
-def tables_of(number, config: dict = PAPER) -> dict[str, list[Table]]:
-    return make_tables(table_settings(config), Scores(rows_of(config, number)), PUBLISHED)
+def tables_of(number, config: dict = PAPER, **changes) -> dict[str, list[Table]]:
+    """`changes`: of what is shown, demo=True for one."""
+    return make_tables(shown_of(config, **changes), Scores(rows_of(config, number)), PUBLISHED)
 
 
 def plain(model: str, p: float, l0: int, seed: int, key: str) -> float:
-    """Numbers that tell the cells apart; a masked SAE has l0 / (1 - p) latents active."""
-    if key == "quality.l0":
+    """Numbers that tell the cells of one seed apart; a masked SAE has l0 / (1 - p) latents active."""
+    if key == ACHIEVED_L0:
         return l0 / (1 - p)
-    return 0.1 + 0.1 * p + 0.01 * log(l0) + 0.01 * KEYS.index(key) if key in KEYS else 0.6
+    if key not in KEYS:
+        return 0.6
+    return 0.1 + 0.1 * p + 0.01 * log(l0) + 0.01 * KEYS.index(key) + 0.001 * len(model)
 
 
-def table_of(number, name: str = "table1", config: dict = PAPER) -> Table:
-    (table,) = tables_of(number, config)[name]
+def table_of(number, name: str = "table1", config: dict = PAPER, **changes) -> Table:
+    (table,) = tables_of(number, config, **changes)[name]
     return table

@@ -1,49 +1,159 @@
 """A stream's batches: what they are made of, their order, and starting anywhere."""
 
+import hashlib
+
+import numpy as np
 import pytest
 import torch
 
-from conftest import COMPUTE, train_settings
+from conftest import COMPUTE, MASK30, folders, train_settings
 from maskedsae.activations.language_models import LanguageModel
-from maskedsae.activations.masks import mask_tokens
+from maskedsae.activations.settings import Stream
 from maskedsae.jobs.errors import InputError
-from maskedsae.saes.training import make_stream, train_set
+from maskedsae.saes.training import make_stream, train_cells
 from maskedsae.text.tokens import Tokens
 
+CLEAN = {"name": "clean"}
+MASK = {"kind": "mask", "p": 0.3}
+DELETE = {"kind": "delete", "p": 0.3}
+FAMILIES = ("gpt_neox", "gemma2")
+BLOCK = 10  # contexts
 
-def stream_of(facts, tokens_folders, family="gpt_neox", p=0.3, seed=0, lm_batch=4, **training):
-    settings = train_settings(p=p, **training)
-    settings["seed"], settings["model"]["lm_batch"] = seed, lm_batch
+
+def stream_of(facts, tokens_folders, family="gpt_neox", stream=MASK30, seed=0, lm_batch=4, **training):
+    settings = train_settings(stream=stream, **training)
+    reading = type(settings.model)("tiny", 1, "float32", lm_batch)
     model = LanguageModel(facts[family], "float32", "cpu")
-    return make_stream(model, Tokens.open(tokens_folders[family]), settings, facts[family])
+    tokens = Tokens.open(tokens_folders[family])
+    return make_stream(model, tokens, settings.stream, seed, reading, settings.training)
 
 
-def as_set(rows: torch.Tensor) -> torch.Tensor:
+def plain_pass(stream, contexts: np.ndarray) -> torch.Tensor:
+    """Contexts x positions x width, each context by itself."""
+    return torch.cat([stream.model.residual(torch.from_numpy(context[None])) for context in contexts])
+
+
+def whole_blocks(*arguments, **more):
+    """The same in batches of one row, so that none is left over from the block before."""
+    return stream_of(*arguments, **{"batch": 1} | more)
+
+
+def block(stream, number: int) -> torch.Tensor:
+    """Every row of a block, in the order in which it is handed out."""
+    _, carry, batches = next(iter(stream.blocks(number)))
+    assert len(carry) == 0
+    return torch.cat(batches)
+
+
+def in_any_order(rows: torch.Tensor) -> torch.Tensor:
     """Rows in an order that does not depend on how they were shuffled."""
     return rows[rows[:, 0].sort().indices]
 
 
-@pytest.mark.parametrize("family", ["gpt_neox", "gemma2"])
-@pytest.mark.parametrize("p", [0, 0.3])
-def test_a_block_holds_each_activation_of_its_contexts_once(facts, tokens_folders, family, p):
-    stream = stream_of(facts, tokens_folders, family, p)
-    _, _, batches = next(iter(stream.blocks(2)))
-    contexts = Tokens.open(tokens_folders[family]).contexts(20, 30)
-    masked = mask_tokens(contexts, 20, p, 0, facts[family]["mask_id"], facts[family]["special_ids"])
-    expected = stream.model.residual(torch.from_numpy(masked)).flatten(0, 1)
-    torch.testing.assert_close(as_set(torch.cat(batches)), as_set(expected), rtol=1e-5, atol=1e-6)
+def assert_same_rows(one: torch.Tensor, other: torch.Tensor) -> None:
+    torch.testing.assert_close(in_any_order(one), in_any_order(other), rtol=1e-4, atol=1e-5)
 
 
-def test_activations_are_shuffled_within_their_block(facts, tokens_folders):
-    stream = stream_of(facts, tokens_folders, p=0)
-    _, _, batches = next(iter(stream.blocks()))
-    in_order = stream.model.residual(torch.from_numpy(Tokens.open(tokens_folders["gpt_neox"]).contexts(0, 10)))
-    assert not torch.allclose(torch.cat(batches), in_order.flatten(0, 1))
+def corrupted(stream, number: int):
+    """The block's contexts as they are, as they are read, and what became of each token."""
+    first = number * BLOCK
+    clean = stream.tokens.contexts(first, first + BLOCK)
+    return clean, *stream.stream.corruption.corrupt(clean, range(first, first + BLOCK), stream.seed, stream.model.facts)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_a_corruption_a_block_holds_each_activation_of_its_contexts_once(facts, tokens_folders, family):
+    stream = whole_blocks(facts, tokens_folders, family, CLEAN)
+    expected = plain_pass(stream, stream.tokens.contexts(20, 30)).flatten(0, 1)
+    assert_same_rows(block(stream, 2), expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_the_papers_stream_all_rows_have_seen_the_masked_context(facts, tokens_folders, family):
+    stream = whole_blocks(facts, tokens_folders, family)
+    _, read, _ = corrupted(stream, 2)
+    assert_same_rows(block(stream, 2), plain_pass(stream, read).flatten(0, 1))
+
+
+# The two by two of what the rows have seen and which there are.
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_of_a_clean_context_untouched_positions_are_clean_and_masked_ones_are_masked(facts, tokens_folders, family):
+    stream = whole_blocks(facts, tokens_folders, family, {"name": "budget", "corruption": MASK, "context": "clean"})
+    clean, read, source = corrupted(stream, 2)
+    one, other = plain_pass(stream, clean), plain_pass(stream, read)
+    expected = torch.where(torch.from_numpy(source >= 0)[..., None], one, other)
+    assert 0.2 < (source < 0).mean() < 0.4
+    assert_same_rows(block(stream, 2), expected.flatten(0, 1))
+
+
+def test_untouched_rows_of_a_masked_context_leave_the_masked_positions_out(facts, tokens_folders):
+    stream = whole_blocks(facts, tokens_folders, stream={"name": "context", "corruption": MASK, "rows": "untouched"})
+    _, read, source = corrupted(stream, 2)
+    assert_same_rows(block(stream, 2), plain_pass(stream, read)[torch.from_numpy(source >= 0)])
+
+
+def test_untouched_rows_of_a_clean_context_are_some_of_the_baselines(facts, tokens_folders):
+    fewer = {"name": "fewer", "corruption": MASK, "context": "clean", "rows": "untouched"}
+    stream = whole_blocks(facts, tokens_folders, stream=fewer)
+    clean, _, source = corrupted(stream, 2)
+    assert_same_rows(block(stream, 2), plain_pass(stream, clean)[torch.from_numpy(source >= 0)])
+
+
+@pytest.mark.parametrize("context", ["corrupted", "clean"])
+@pytest.mark.parametrize("rows", ["all", "untouched"])
+def test_deleted_tokens_give_no_row_and_the_others_one_each(facts, tokens_folders, context, rows):
+    entry = {"name": "deleted", "corruption": DELETE, "context": context, "rows": rows}
+    stream = whole_blocks(facts, tokens_folders, stream=entry)
+    clean, read, source = corrupted(stream, 2)
+    expected = []
+    for context_clean, context_read, places in zip(
+        plain_pass(stream, clean), plain_pass(stream, read), source, strict=True
+    ):
+        left = places[places >= 0]
+        expected.append(context_clean[left] if context == "clean" else context_read[: len(left)])
+    assert_same_rows(block(stream, 2), torch.cat(expected))
+
+
+def test_a_corruption_at_rate_0_gives_the_baselines_batches_bit_for_bit(facts, tokens_folders):
+    clean = stream_of(facts, tokens_folders, stream=CLEAN)
+    for kind in ("mask", "delete"):
+        other = stream_of(facts, tokens_folders, stream={"name": "none", "corruption": {"kind": kind, "p": 0}})
+        assert not other.stream.is_baseline
+        assert all(torch.equal(a, b) for a, b in zip(clean, other, strict=True))
+
+
+# Their order.
+
+
+def order_in_block(stream, number: int) -> list[int]:
+    """For each row that is handed out, its place in the text."""
+    clean = plain_pass(stream, stream.tokens.contexts(number * BLOCK, (number + 1) * BLOCK)).flatten(0, 1)
+    distances = torch.cdist(block(stream, number), clean)
+    return distances.argmin(1).tolist()
+
+
+def test_the_order_is_pinned_to_seed_and_block(facts, tokens_folders):
+    """By a permutation of NumPy's and torch's own: other numbers here are another order in every result."""
+    orders = {
+        (seed, number): order_in_block(whole_blocks(facts, tokens_folders, stream=CLEAN, seed=seed), number)
+        for seed in (0, 1)
+        for number in (0, 1)
+    }
+    for (seed, number), order in orders.items():
+        assert sorted(order) == list(range(BLOCK * 32))
+        drawn = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]
+        expected = torch.randperm(BLOCK * 32, generator=torch.Generator().manual_seed(int(drawn) % 2**63))
+        assert order == expected.tolist()
+    assert len({tuple(order) for order in orders.values()}) == 4
+    digest = hashlib.sha256(repr(orders[0, 1]).encode()).hexdigest()[:12]
+    assert digest == "89186c51294a"
 
 
 def test_streams_of_other_p_see_the_same_contexts_in_the_same_order(facts, tokens_folders):
     """The first position sees no other token: where it is not masked, its row is the same, and in the same place."""
-    clean, masked = (stream_of(facts, tokens_folders, p=p) for p in (0, 0.2))
+    clean, masked = (stream_of(facts, tokens_folders, stream={"name": "s", "p": p}) for p in (0, 0.2))
     one, other = (torch.cat(next(iter(stream.blocks()))[2]) for stream in (clean, masked))
     same = (one - other).norm(dim=1) < 1e-4
     assert same.sum() >= 5  # of 10 contexts; in another order, hardly any row would meet its own
@@ -71,9 +181,19 @@ def test_starting_at_a_block_goes_on_as_if_never_stopped(facts, tokens_folders, 
     whole = list(stream_of(facts, tokens_folders, batch=48).blocks())
     _, carry, _ = whole[start]
     rest = stream_of(facts, tokens_folders, batch=48).blocks(start, carry)
-    for (block, _, expected), (number, _, batches) in zip(whole[start:], rest, strict=True):
-        assert block == number
+    for (number, _, expected), (same, _, batches) in zip(whole[start:], rest, strict=True):
+        assert number == same
         assert torch.equal(torch.stack(expected), torch.stack(batches))
+
+
+@pytest.mark.parametrize("corruption", [MASK, DELETE])
+def test_dropped_rows_are_carried_on_too(facts, tokens_folders, corruption):
+    entry = {"name": "dropped", "corruption": corruption, "rows": "untouched"}
+    whole = list(stream_of(facts, tokens_folders, stream=entry).blocks())
+    rest = stream_of(facts, tokens_folders, stream=entry).blocks(3, whole[3][1])
+    for (_, _, expected), (_, _, batches) in zip(whole[3:], rest, strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(expected, batches, strict=True))
+        assert {len(batch) for batch in batches} <= {64}
 
 
 def test_no_activation_is_lost_between_blocks(facts, tokens_folders):
@@ -81,31 +201,78 @@ def test_no_activation_is_lost_between_blocks(facts, tokens_folders):
     assert sum(map(len, batches)) == 400 * 32 // 48 * 48
 
 
-def test_another_seed_gives_another_order_and_other_masks(facts, tokens_folders):
-    one, other = (next(iter(stream_of(facts, tokens_folders, seed=seed))) for seed in (0, 1))
-    assert not torch.equal(one, other)
-
-
 def test_the_models_batch_size_does_not_matter_but_for_rounding(facts, tokens_folders):
     one, other = (next(iter(stream_of(facts, tokens_folders, lm_batch=size))) for size in (1, 10))
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_bos_can_be_left_out(facts, tokens_folders):
-    stream = stream_of(facts, tokens_folders, "gemma2", drop_bos=True)
-    _, _, batches = next(iter(stream.blocks()))
-    _, carry, _ = list(stream.blocks())[1]
-    assert sum(map(len, batches)) + len(carry) == 10 * 31
+# What is left out.
 
 
-def test_high_norms_can_be_left_out(facts, tokens_folders):
-    norms = torch.cat(list(stream_of(facts, tokens_folders, p=0))).norm(dim=1)
-    limit = (norms.max() / norms.median()).item() * 0.8
-    kept = torch.cat(list(stream_of(facts, tokens_folders, p=0, max_norm_multiple=limit))).norm(dim=1)
-    assert len(kept) < len(norms) and kept.max() < norms.max()
+@pytest.mark.parametrize("stream", [CLEAN, MASK30, {"name": "b", "corruption": MASK, "context": "clean"}])
+def test_bos_can_be_left_out(facts, tokens_folders, stream):
+    """The first position, and no other: of each context the rows of all later ones."""
+    stream = whole_blocks(facts, tokens_folders, "gemma2", stream, drop_bos=True)
+    whole = whole_blocks(facts, tokens_folders, "gemma2", stream.stream.plain())
+    rows, every = block(stream, 1), block(whole, 1)
+    assert len(rows) == BLOCK * 31
+    first = plain_pass(stream, stream.tokens.contexts(10, 11))[0, 0]  # BOS: the same in each context
+    kept = every[(every - first).norm(dim=1) > 1e-3]
+    assert_same_rows(rows, kept)
+
+
+def test_high_norms_are_left_out_block_by_block(facts, tokens_folders):
+    whole = block(whole_blocks(facts, tokens_folders, stream=CLEAN), 1)
+    norms = whole.norm(dim=1)
+    multiple = (norms.max() / norms.median()).item() * 0.8
+    kept = block(whole_blocks(facts, tokens_folders, stream=CLEAN, max_norm_multiple=multiple), 1)
+    expected = whole[norms <= multiple * norms.median()]
+    assert 0 < len(expected) < len(whole)
+    assert_same_rows(kept, expected)
 
 
 def test_a_stream_that_drops_too_much_is_an_error(facts, tokens_folders, tmp_path):
     settings = train_settings(max_norm_multiple=1.0001, tokens=64 * 150)
     with pytest.raises(InputError, match=r"raise training\.max_norm_multiple"):
-        train_set({8: tmp_path / "l0_8"}, settings, facts["gpt_neox"], tokens_folders["gpt_neox"], COMPUTE)
+        manifest = tokens_folders["gpt_neox"] / "manifest.json"
+        train_cells(folders(tmp_path, 8), settings, facts["gpt_neox"], manifest, COMPUTE)
+
+
+# What a configuration may say of one.
+
+
+def test_the_short_form_is_a_mask_and_p_0_in_it_is_none():
+    assert Stream.from_plain({"name": "m", "p": 0.3}) == Stream.from_plain({"name": "m", "corruption": MASK})
+    assert Stream.from_plain({"name": "c", "p": 0}) == Stream.from_plain({"name": "c"}) == Stream("c")
+
+
+@pytest.mark.parametrize(
+    ("entry", "line"),
+    [
+        ({"p": 0.3, "corruption": MASK}, "p: stands beside corruption, which has its own: keep one of the two"),
+        ({"corruption": {"p": 0.3}}, "corruption.kind: missing: one of delete, mask"),
+        ({"corruption": {"kind": "masc", "p": 0.3}}, "masc is not one of delete, mask (did you mean mask?)"),
+        ({"corruption": {"kind": "mask", "p": 1}}, "p: 1 is out of range: it must be at least 0 and less than 1"),
+        ({"corruption": {"kind": "mask"}}, "corruption.p: missing"),
+        ({"corruption": MASK | {"q": 1}}, "corruption.q: unknown key: known are p"),
+        ({"context": "clean"}, "context and rows say something of a corruption, and this stream has none"),
+        ({"corruption": MASK, "rows": "some"}, "rows: some is not one of all, untouched"),
+        ({"corruption": MASK, "context": "dirty"}, "context: dirty is not one of corrupted, clean"),
+    ],
+)
+def test_what_makes_no_stream_is_refused_in_a_line(entry, line):
+    with pytest.raises(InputError) as error:
+        Stream.from_plain({"name": "s", **entry})
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("context", ["corrupted", "clean"])
+@pytest.mark.parametrize("rows", ["all", "untouched"])
+@pytest.mark.parametrize("corruption", [None, MASK, DELETE])
+def test_what_is_spelled_out_is_read_back(corruption, context, rows):
+    if corruption is None:
+        context, rows = "corrupted", "all"
+    entry = {"name": "s", "corruption": corruption, "context": context, "rows": rows}
+    assert Stream.from_plain(entry).plain() == entry
+    assert Stream.from_plain(Stream.from_plain(entry).plain()) == Stream.from_plain(entry)

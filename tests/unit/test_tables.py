@@ -5,15 +5,15 @@ import io
 
 import pytest
 
-from maskedsae.experiment.grid import table_settings
 from maskedsae.jobs.errors import InputError
 from maskedsae.report.tables import Table, make_tables
 from maskedsae.report.writers import to_csv, to_latex, to_markdown
-from maskedsae.scores.metrics import paper_metrics
 from maskedsae.scores.table import Scores
-from scored import KEYS, PAPER, PUBLISHED, paper_with, plain, rows_of, table_of, tables_of
+from reported import PAPER, shown_of
+from scored import KEYS, PUBLISHED, paper_with, plain, rows_of, table_of, tables_of
 
 L0S = (20, 40, 80, 160)
+HEADS = tuple(f"l0 = {l0}" for l0 in L0S)
 LABELS = ["Mean Full Absorption", "Explained Variance", "Sparse Probing", "TPP", "SCR"]
 
 
@@ -32,33 +32,38 @@ def line(table: Table, metric: str, method: str = "w/ Masking"):
 def test_tables_1_and_2_have_the_papers_rows_in_its_order():
     for name, model in (("table1", "pythia-160m-deduped"), ("table2", "gemma-2-2b")):
         table = table_of(plain, name)
-        assert (table.model, table.by, table.columns, table.seeds) == (model, "l0", L0S, 1)
+        assert (table.model, table.by, table.columns, table.seeds) == (model, "l0", HEADS, 1)
         assert [(row.label, row.method) for row in table.block("paper")] == [
             (label, method) for label in LABELS for method in ("w/o Masking", "w/ Masking")
         ]
         assert [row.method for row in table.block("sparsity")] == ["w/o Masking", "w/ Masking"]
-        assert [[(cell.p, cell.l0) for cell in row.cells] for row in table.block("paper")[:2]] == [
-            [(p, l0) for l0 in L0S] for p in (0, 0.3)
+        assert [[(entry.stream.name, entry.l0) for entry in row.entries] for row in table.block("paper")[:2]] == [
+            [(stream, l0) for l0 in L0S] for stream in ("clean", "mask30")
         ]
 
 
 def test_table_3_has_the_papers_two_metrics_and_then_the_others():
     table = table_of(plain, "table3")
-    assert (table.by, table.columns) == ("p", (0, 0.2, 0.3, 0.5))
+    assert (table.by, table.columns) == ("stream", ("p = 0", "p = 0.2", "p = 0.3", "p = 0.5"))
     assert [row.label for row in table.block("paper")] == LABELS[:2]
     assert [row.label for row in table.block("further")] == LABELS[2:]
-    assert {cell.l0 for row in table.lines for cell in row.cells} == {20}
-    assert [cell.printed for cell in table.block("sparsity")[0].cells] == ["20.0", "25.0", "28.6", "40.0"]
+    assert {entry.l0 for row in table.lines for entry in row.entries} == {20}
+    assert [entry.printed for entry in table.block("sparsity")[0].entries] == ["20.0", "25.0", "28.6", "40.0"]
 
 
 def test_each_number_stands_where_it_belongs():
     """Any two cells of the grid differ."""
-    for name, table in [(name, table) for name, tables in tables_of(plain).items() for table in tables]:
-        for row in table.block("paper") + table.block("further"):
-            for cell in row.cells:
-                share = plain(table.model, cell.p, cell.l0, 0, KEYS[LABELS.index(row.label)])
+    p_of = {"clean": 0, "mask20": 0.2, "mask30": 0.3, "mask50": 0.5}
+    for entry in PAPER["tables"]:
+        (table,) = tables_of(plain)[entry["name"]]
+        rows = table.block("paper") + table.block("further")
+        places = [(row.label, each.stream.name, each.l0) for row in rows for each in row.entries]
+        assert len(set(places)) == len(places) == 5 * len(entry["streams"]) * len(entry["l0"] or L0S)
+        for row in rows:
+            for each in row.entries:
+                share = plain(entry["model"], p_of[each.stream.name], each.l0, 0, KEYS[LABELS.index(row.label)])
                 expected = 100 * (1 - share) if row.metric == "absorption" else 100 * share
-                assert cell.mean == pytest.approx(expected), (name, row, cell)
+                assert each.mean == pytest.approx(expected), (entry["name"], row.label, each)
 
 
 def test_several_trainers_have_a_table_each():
@@ -92,36 +97,47 @@ def test_several_masked_streams_say_which_they_are():
 )
 def test_percent_with_three_decimals(share, printed):
     table = table_of(only("tpp.tpp_threshold_20_total_metric", {0: 0, 0.3: share}))
-    assert line(table, "tpp").cells[0].printed == printed
+    assert line(table, "tpp").entries[0].printed == printed
 
 
 def test_absorption_is_what_is_not_absorbed():
     table = table_of(only("absorption.mean_full_absorption_score", {0: 0.13881, 0.3: 0.11525}))
-    assert line(table, "absorption", "w/o Masking").cells[0].printed == "86.119"
-    assert line(table, "absorption").cells[0].printed == "88.475"
-    assert line(table, "absorption").cells[0].best
+    assert line(table, "absorption", "w/o Masking").entries[0].printed == "86.119"
+    assert line(table, "absorption").entries[0].printed == "88.475"
+    assert line(table, "absorption").entries[0].best
 
 
 def test_negative_scores_keep_their_sign_and_zero_has_none():
     table = table_of(only("scr.scr_metric_threshold_20", {0: -0.25, 0.3: -0.000001}))
-    assert line(table, "scr", "w/o Masking").cells[0].printed == "-25.000"
-    assert line(table, "scr").cells[0].printed == "0.000"
+    assert line(table, "scr", "w/o Masking").entries[0].printed == "-25.000"
+    assert line(table, "scr").entries[0].printed == "0.000"
 
 
 @pytest.mark.parametrize(
-    ("report", "keys"),
+    ("kind", "key", "n", "k"),
     [
-        ({"explained_variance": "saebench", "n": 10, "k": 5}, ["core.explained_variance", "top_5", "_10_", "_10"]),
-        ({"explained_variance": "centred", "n": 500, "k": 2}, ["variance.centred", "top_2", "_500_", "_500"]),
+        ("legacy", "core.explained_variance_legacy", 20, 1),
+        ("saebench", "core.explained_variance", 10, 5),
+        ("centred", "variance.centred", 500, 2),
     ],
 )
-def test_the_configuration_says_which_numbers(report, keys):
-    config = paper_with(report=report)
-    for metric, key in zip(paper_metrics(report)[1:], keys, strict=True):
-        assert key in metric.key
-    notes = " ".join(table_of(lambda *_: 0.5, config=config).notes)
-    assert keys[0] in notes
-    assert f"N = {report['n']} latents" in notes
+def test_the_configuration_says_which_numbers(kind, key, n, k):
+    config = paper_with(report={"explained_variance": kind, "n": n, "k": k})
+    scores = {
+        "absorption.mean_full_absorption_score": 0.1,
+        key: 0.2,
+        f"sparse_probing.sae_top_{k}_test_accuracy": 0.3,
+        f"tpp.tpp_threshold_{n}_total_metric": 0.4,
+        f"scr.scr_metric_threshold_{n}": 0.5,
+        "quality.l0": 20,
+    }
+    table = table_of(lambda model, p, l0, seed, key: scores.get(key, -1), config=config)
+    assert [row.entries[0].printed for row in table.block("paper")[::2]] == [
+        *("90.000", "20.000", "30.000", "40.000", "50.000")
+    ]
+    notes = " ".join(table.notes)
+    assert f"Explained variance is {key};" in notes
+    assert f"TPP and SCR with N = {n} latents, sparse probing with k = {k}." in notes
 
 
 # Bold.
@@ -139,8 +155,8 @@ def test_the_configuration_says_which_numbers(report, keys):
 )
 def test_the_better_of_a_pair_is_bold_and_neither_where_they_tie(without, masked, bold):
     table = table_of(only("core.explained_variance_legacy", {0: without, 0.3: masked}))
-    shown = [line(table, "explained_variance", method).cells[0] for method in ("w/o Masking", "w/ Masking")]
-    assert tuple(cell.best for cell in shown) == bold
+    shown = [line(table, "explained_variance", method).entries[0] for method in ("w/o Masking", "w/ Masking")]
+    assert tuple(entry.best for entry in shown) == bold
     assert to_markdown([table]).count(f"**{shown[1].printed}**") == (len(L0S) if bold[1] else 0)
     assert to_latex([table]).count(rf"\textbf{{{shown[0].printed}}}") == (len(L0S) if bold[0] else 0)
 
@@ -155,13 +171,13 @@ def test_the_better_of_a_pair_is_bold_and_neither_where_they_tie(without, masked
 )
 def test_where_columns_are_p_the_best_of_a_row_is_bold(values, bold):
     table = table_of(only("core.explained_variance_legacy", values), "table3")
-    assert [cell.best for cell in table.block("paper")[1].cells] == bold
+    assert [entry.best for entry in table.block("paper")[1].entries] == bold
 
 
 def test_what_is_alone_is_not_the_best():
     config = paper_with(tables=[{"name": "own", "model": "gemma-2-2b", "streams": ["mask30"], "l0": None}])
     table = table_of(plain, "own", config)
-    assert not any(cell.best for row in table.lines for cell in row.cells)
+    assert not any(entry.best for row in table.lines for entry in row.entries)
     assert table.block("equal_l0") == []
 
 
@@ -175,18 +191,18 @@ def test_mean_and_standard_deviation_over_seeds():
         return scores[seed] if key == "sparse_probing.sae_top_1_test_accuracy" else plain(model, p, l0, seed, key)
 
     table = table_of(number, config=paper_with(seeds=[0, 1, 2]))
-    cell = line(table, "sparse_probing").cells[0]
+    entry = line(table, "sparse_probing").entries[0]
     # Of 70, 71, 75: mean 72, squares of differences 4 + 1 + 9, over n - 1.
-    assert (cell.printed, cell.printed_sd, len(cell.values)) == ("72.000", "2.646", 3)
+    assert (entry.printed, entry.printed_sd, len(entry.values)) == ("72.000", "2.646", 3)
     assert "| 72.000 ± 2.646 |" in to_markdown([table])
     assert r"72.000{\scriptsize$\,\pm\,$2.646}" in to_latex([table])
     assert "Mean ± standard deviation over n = 3 seeds." in table.notes
-    assert {str(len(cell.values)) for row in table.lines for cell in row.cells if cell.values} == {"3"}
+    assert {str(len(entry.values)) for row in table.lines for entry in row.entries if entry.values} == {"3"}
 
 
 def test_of_one_seed_no_spread_is_given():
     table = table_of(plain)
-    assert line(table, "tpp").cells[0].sd is None
+    assert line(table, "tpp").entries[0].sd is None
     assert "±" not in to_markdown([table])
     assert any(note.startswith("n = 1 SAE for each number") for note in table.notes)
 
@@ -199,10 +215,10 @@ def test_the_unmasked_score_at_the_masked_ones_l0_is_linear_in_log_l0():
     table = table_of(plain)
     at_equal_l0, gain = (row for row in table.block("equal_l0") if row.metric == "tpp")
     assert (at_equal_l0.method, gain.method) == ("w/o Masking at equal l0", "gain over that")
-    for cell, of_gain, l0 in zip(at_equal_l0.cells[:3], gain.cells, L0S, strict=False):
-        assert cell.mean == pytest.approx(100 * plain("", 0, l0 / 0.7, 0, KEYS[3]))
-        assert of_gain.mean == pytest.approx(100 * plain("", 0.3, l0, 0, KEYS[3]) - cell.mean)
-    assert at_equal_l0.cells[3].values == gain.cells[3].values == ()
+    for entry, of_gain, l0 in zip(at_equal_l0.entries[:3], gain.entries, L0S, strict=False):
+        assert entry.mean == pytest.approx(100 * plain(table.model, 0, l0 / 0.7, 0, KEYS[3]))
+        assert of_gain.mean == pytest.approx(100 * plain(table.model, 0.3, l0, 0, KEYS[3]) - entry.mean)
+    assert at_equal_l0.entries[3].values == gain.entries[3].values == ()
     assert to_markdown([table]).count("| — |") == to_latex([table]).count("& --- ") == 10
 
 
@@ -214,8 +230,8 @@ def test_between_its_neighbours_it_is_interpolated_by_hand():
             return 30 if (p, l0) == (0.3, 20) else l0
         return {20: 0.3, 40: 0.1}.get(l0, 0.05) if key == KEYS[0] and p == 0 else 0.2
 
-    cells = [row.cells[0] for row in table_of(number).block("equal_l0") if row.metric == "absorption"]
-    assert [cell.printed for cell in cells] == ["81.699", "-1.699"]
+    entries = [row.entries[0] for row in table_of(number).block("equal_l0") if row.metric == "absorption"]
+    assert [entry.printed for entry in entries] == ["81.699", "-1.699"]
     assert "| \u22121.699 |" in to_markdown([table_of(number)])
 
 
@@ -224,12 +240,13 @@ def test_it_is_known_at_the_ends_and_not_beyond(l0, known):
     def number(model, p, nominal, seed, key):
         return (l0 if p == 0.3 else nominal) if key == "quality.l0" else 0.5
 
-    assert all(bool(cell.values) == known for row in table_of(number).block("equal_l0") for cell in row.cells)
+    table = table_of(number)
+    assert {bool(entry.values) for row in table.block("equal_l0") for entry in row.entries} == {known}
 
 
 def test_without_an_active_latent_nothing_is_known():
     table = table_of(only("quality.l0", {0: 0, 0.3: 0}))
-    assert not any(cell.values for row in table.block("equal_l0") for cell in row.cells)
+    assert {entry.values for row in table.block("equal_l0") for entry in row.entries} == {()}
 
 
 def test_with_seeds_each_is_compared_with_its_own_and_one_beyond_makes_it_unknown():
@@ -243,18 +260,20 @@ def test_with_seeds_each_is_compared_with_its_own_and_one_beyond_makes_it_unknow
         for row in table_of(number, config=paper_with(seeds=[0, 1])).block("equal_l0")
         if row.metric == "sparse_probing" and row.signed
     )
-    assert [cell.printed for cell in gain.cells] == ["1.000", "1.000", "1.000", ""]
-    assert gain.cells[0].printed_sd == "0.000"
+    assert [entry.printed for entry in gain.entries] == ["1.000", "1.000", "1.000", ""]
+    assert gain.entries[0].printed_sd == "0.000"
 
 
 def test_table_3_uses_every_unmasked_sae_of_the_model_and_compares_none_with_itself():
     """Its own l0 is 20 alone; Table 1 has the others."""
     table = table_of(plain, "table3")
     at_equal_l0 = table.block("equal_l0")[0]
-    assert [bool(cell.values) for cell in at_equal_l0.cells] == [False, True, True, True]
+    assert [bool(entry.values) for entry in at_equal_l0.entries] == [False, True, True, True]
     assert to_markdown([table]).count("| — |") == 0
     alone = paper_with(tables=PAPER["tables"][2:])
-    assert [bool(cell.values) for cell in table_of(plain, "table3", alone).block("equal_l0")[0].cells] == [False] * 4
+    assert [bool(entry.values) for entry in table_of(plain, "table3", alone).block("equal_l0")[0].entries] == [
+        False
+    ] * 4
 
 
 # The paper's numbers beside ours.
@@ -262,28 +281,28 @@ def test_table_3_uses_every_unmasked_sae_of_the_model_and_compares_none_with_its
 
 def test_the_papers_configuration_has_the_papers_numbers_and_the_difference():
     table = table_of(only("scr.scr_metric_threshold_20", {0: 0.2, 0.3: 0.3}))
-    cell = line(table, "scr").cells[1]
-    assert (cell.published, round(cell.difference, 3)) == ("25.01", 4.99)
+    entry = line(table, "scr").entries[1]
+    assert (entry.published, round(entry.difference, 3)) == ("25.01", 4.99)
     assert "| *25.01 (+4.990)* |" in to_markdown([table])
     row = next(row for row in csv.DictReader(io.StringIO(to_csv([table]))) if row["published"] == "25.01")
     assert (row["printed"], row["difference"], row["bold"]) == ("30.000", "4.990", "1")
     third = tables_of(plain)["table3"][0]
-    assert [cell.published for cell in third.block("paper")[1].cells] == ["72.171", "71.860", "71.270", "69.540"]
-    assert all(cell.published is None for row in third.block("further") for cell in row.cells)
+    assert [entry.published for entry in third.block("paper")[1].entries] == ["72.171", "71.860", "71.270", "69.540"]
+    assert all(entry.published is None for row in third.block("further") for entry in row.entries)
 
 
 def test_the_papers_experiment_is_it_under_any_name_and_another_is_not():
     """Names prove nothing: a demo that calls itself `paper` is not compared."""
     assert table_of(plain, config=paper_with(run="mine")).published == "table1"
-    demo = table_of(plain, config=paper_with(run="paper", world={}))
+    demo = table_of(plain, demo=True)
     assert demo.published is None
-    assert all(cell.published is None for row in demo.lines for cell in row.cells)
+    assert all(entry.published is None for row in demo.lines for entry in row.entries)
 
 
 def test_an_l0_that_the_paper_has_not_stands_alone():
     config = paper_with(l0=[20, 30])
-    cells = line(table_of(plain, config=config), "tpp").cells
-    assert [cell.published for cell in cells] == ["12.430", None]
+    entries = line(table_of(plain, config=config), "tpp").entries
+    assert [entry.published for entry in entries] == ["12.430", None]
 
 
 def test_a_table_none_of_whose_cells_the_paper_has_does_not_name_its_table():
@@ -299,8 +318,8 @@ def test_the_papers_open_choices_are_said_to_be_open():
 
 def test_columns_stand_from_the_smallest():
     table = table_of(plain, config=paper_with(l0=[160, 20, 80, 40]))
-    assert table.columns == L0S
-    assert line(table, "tpp").cells[0].l0 == 20
+    assert table.columns == HEADS
+    assert line(table, "tpp").entries[0].l0 == 20
 
 
 def test_a_score_that_is_missing_stops_every_table():
@@ -312,4 +331,4 @@ def test_a_score_that_is_missing_stops_every_table():
     with pytest.raises(
         InputError, match=r"no scr\.scr_metric_threshold_20 of .*/mask30/.*/l0_80/seed_0/scores/scr.json"
     ):
-        make_tables(table_settings(PAPER), Scores(rows), PUBLISHED)
+        make_tables(shown_of(PAPER), Scores(rows), PUBLISHED)

@@ -1,22 +1,32 @@
 """The loop against dictionary_learning's own, and against itself: alone or with siblings."""
 
-import copy
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from dictionary_learning.training import get_norm_factor, trainSAE
 
-from conftest import COMPUTE, train_settings
-from maskedsae.activations.language_models import LanguageModel
+from conftest import COMPUTE, MATRYOSHKA, a_cell, folders, token_settings, train_settings
+from maskedsae.activations.language_models import LanguageModel, tokenizer_of
 from maskedsae.jobs.errors import InputError
-from maskedsae.saes.trainers import TRAINERS, trainer_arguments
-from maskedsae.saes.training import make_stream, norm_factor, train_set
+from maskedsae.jobs.leases import LeaseLost
+from maskedsae.saes import learner as learners
+from maskedsae.saes import training
+from maskedsae.saes.trainers.base import known_kinds, trainer_arguments, trainer_kind
+from maskedsae.saes.training import make_stream, norm_factor, train_cells
+from maskedsae.text.packing import write_tokens
 from maskedsae.text.tokens import Tokens
+
+PUBLISHED = ("ae.pt", "sae_weights.safetensors", "SHA256SUMS", "quality.json", "config.json", "cfg.json")
 
 
 def stream_of(settings, facts, folder):
-    model = LanguageModel(facts, settings["model"]["dtype"], "cpu")
-    return make_stream(model, Tokens.open(folder), settings, facts)
+    model, tokens = LanguageModel(facts, settings.model.dtype, "cpu"), Tokens.open(folder)
+    return make_stream(model, tokens, settings.stream, settings.stream_seed, settings.model, settings.training)
 
 
 def weights(folder):
@@ -29,31 +39,36 @@ def assert_same(one: dict, other: dict) -> None:
         assert one[name].dtype == other[name].dtype and torch.equal(one[name], other[name]), name
 
 
+@pytest.fixture
+def given(facts, tokens_folders):
+    """What every training here is given beside its settings."""
+    return facts["gpt_neox"], tokens_folders["gpt_neox"] / "manifest.json", COMPUTE
+
+
+# Against trainSAE.
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("family", ["gpt_neox", "gemma2"])
-@pytest.mark.parametrize("trainer", TRAINERS)
-def test_equals_train_sae_bit_for_bit(trainer, family, precision, facts, tokens_folders, tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", known_kinds())
+def test_equals_train_sae_bit_for_bit(kind, family, precision, facts, tokens_folders, tmp_path, monkeypatch):
     """trainSAE runs on the stream as it is: 101 batches of it for the norm, then the training.
 
     bfloat16 is what a GPU runs. On a CPU trainSAE leaves autocast out, and then fails: given it, it is the same code.
     """
     torch.set_num_threads(1)
-    settings = train_settings(trainer, tokens=64 * 110, norm_batches=101, autocast=precision)
+    settings = train_settings(kind, tokens=64 * 110, norm_batches=101, autocast=precision)
     if precision == "bfloat16":
-        settings["model"]["dtype"] = "bfloat16"
+        settings = replace(settings, model=replace(settings.model, dtype="bfloat16"))
         monkeypatch.setattr("maskedsae.saes.training.check_device", lambda device, autocast: None)
         monkeypatch.setattr(
             "dictionary_learning.training.nullcontext", lambda: torch.autocast("cpu", dtype=torch.bfloat16)
         )
     stream = stream_of(settings, facts[family], tokens_folders[family])
-    arguments = trainer_arguments(
-        trainer,
-        settings["trainer_settings"] | {"dict_size": 64},
-        l0=8, steps=110, seed=0, width=32, layer=1, lm_name=facts[family]["name"], device="cpu",
-    )  # fmt: skip
+    arguments = trainer_arguments(settings.of(kind, 0), 8, facts[family], "cpu")
     torch.manual_seed(0)
     # The class, as trainSAE makes it; `dead_after_tokens` is a constant in it, which the class attribute cannot set.
-    trainer_class = with_dead_after(TRAINERS[trainer], settings["trainer_settings"]["dead_after_tokens"])
+    trainer_class = with_dead_after(trainer_kind(kind).make, settings.trainers[kind].settings["dead_after_tokens"])
     trainSAE(
         data=stream,
         trainer_configs=[arguments | {"trainer": trainer_class}],
@@ -63,7 +78,8 @@ def test_equals_train_sae_bit_for_bit(trainer, family, precision, facts, tokens_
         device="cpu",
         autocast_dtype=getattr(torch, precision),
     )
-    train_set({8: tmp_path / "ours" / "l0_8"}, settings, facts[family], tokens_folders[family], COMPUTE)
+    manifest = tokens_folders[family] / "manifest.json"
+    train_cells(folders(tmp_path / "ours", 8, trainer=kind), settings, facts[family], manifest, COMPUTE)
     stock = torch.load(tmp_path / "stock" / "trainer_0" / "ae.pt", weights_only=True)
     assert_same(weights(tmp_path / "ours" / "l0_8"), stock)
 
@@ -77,49 +93,286 @@ def with_dead_after(trainer_class, tokens):
     return make
 
 
+def test_what_the_trainer_is_given_is_what_the_configuration_says(facts):
+    """In literal numbers: 100 steps, of which the last 20 decay."""
+    settings = train_settings().of(MATRYOSHKA, 3)
+    assert trainer_arguments(settings, 8, facts["gpt_neox"], "cpu") == {
+        "lr": 3e-3,
+        "warmup_steps": 10,
+        "auxk_alpha": 0.03125,
+        "threshold_beta": 0.9,
+        "threshold_start_step": 10,
+        "group_fractions": [0.25, 0.25, 0.5],
+        "k": 8,
+        "dict_size": 64,
+        "decay_start": 80,
+        "steps": 100,
+        "activation_dim": 32,
+        "layer": 1,
+        "lm_name": "tiny-gpt_neox",
+        "seed": 3,
+        "device": "cpu",
+    }
+
+
 def test_norm_factor_is_train_saes(facts, tokens_folders):
     stream = stream_of(train_settings(), facts["gpt_neox"], tokens_folders["gpt_neox"])
     assert norm_factor(stream, 101) == get_norm_factor(stream, steps=100)
 
 
-@pytest.mark.parametrize("trainer", TRAINERS)
-def test_alone_equals_with_siblings(trainer, facts, tokens_folders, tmp_path):
-    settings = train_settings(trainer)
-    together = {l0: tmp_path / "together" / f"l0_{l0}" for l0 in (4, 8, 16)}
-    arguments = (facts["gpt_neox"], tokens_folders["gpt_neox"], COMPUTE)
-    train_set(together, copy.deepcopy(settings), *arguments)
-    for l0, folder in together.items():
-        alone = tmp_path / "alone" / f"l0_{l0}"
-        train_set({l0: alone}, copy.deepcopy(settings), *arguments)
-        assert_same(weights(alone), weights(folder))
-        for name in ("ae.pt", "sae_weights.safetensors", "SHA256SUMS", "quality.json", "config.json"):
-            assert (alone / "sae" / name).read_bytes() == (folder / "sae" / name).read_bytes(), name
+# Against itself: a cell is what it is alone, whatever it is trained with.
 
 
-def test_logging_does_not_change_training(facts, tokens_folders, tmp_path):
-    settings = train_settings()
+def assert_same_files(one: Path, other: Path) -> None:
+    assert_same(weights(one), weights(other))
+    for name in PUBLISHED:
+        assert (one / "sae" / name).read_bytes() == (other / "sae" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("kind", known_kinds())
+def test_alone_equals_with_other_l0s(kind, given, tmp_path):
+    settings = train_settings(kind)
+    together = folders(tmp_path / "together", 4, 8, 16, trainer=kind)
+    train_cells(together, settings, *given)
+    for cell, folder in together.items():
+        alone = tmp_path / "alone" / f"l0_{cell.l0}"
+        train_cells({cell: alone}, settings, *given)
+        assert_same_files(alone, folder)
+
+
+def test_alone_equals_with_other_trainers_and_seeds_of_the_stream(given, tmp_path):
+    """Seed 1 reads the stream of seed 0: same masks and order, other initial weights."""
+    settings = train_settings(MATRYOSHKA, "topk")
+    cells = [a_cell(8, trainer, seed) for trainer in (MATRYOSHKA, "topk") for seed in (0, 1)]
+    together = {cell: tmp_path / "together" / cell.name for cell in cells}
+    train_cells(together, settings, *given)
+    for cell in cells:
+        alone = tmp_path / "alone" / cell.name
+        train_cells({cell: alone}, train_settings(cell.trainer), *given)
+        assert_same_files(alone, together[cell])
+    encoders = [
+        weights(folder)["W_enc" if cell.trainer == MATRYOSHKA else "encoder.weight"]
+        for cell, folder in together.items()
+    ]
+    assert not torch.equal(encoders[0], encoders[1])
+    own = replace(settings, stream_seed=1)  # as with seeds_per_stream: 1
+    train_cells({cells[1]: tmp_path / "own"}, own, *given)
+    assert not torch.equal(weights(tmp_path / "own")["W_enc"], encoders[1])
+
+
+def test_logging_does_not_change_training(given, tmp_path):
+    facts, manifest, compute = given
     for log_every in (1, 1000):
-        folder = tmp_path / f"every_{log_every}"
-        compute = COMPUTE | {"log_every": log_every}
-        train_set({8: folder}, settings, facts["gpt_neox"], tokens_folders["gpt_neox"], compute)
-    assert_same(weights(tmp_path / "every_1"), weights(tmp_path / "every_1000"))
+        to = folders(tmp_path / f"every_{log_every}", 8)
+        train_cells(to, train_settings(), facts, manifest, replace(compute, log_every=log_every))
+    assert_same(*(weights(tmp_path / f"every_{log_every}" / "l0_8") for log_every in (1, 1000)))
 
 
-def test_one_that_diverges_does_not_take_its_siblings_along(facts, tokens_folders, tmp_path, monkeypatch):
-    """Its loss is made infinite at step 30; the other ends as if it had been alone."""
-    settings = train_settings()
-    arguments = (facts["gpt_neox"], tokens_folders["gpt_neox"], COMPUTE)
-    original = TRAINERS["matryoshka_batch_topk"].update
+# What training.csv says.
 
-    def update(trainer, step, x):
-        loss = original(trainer, step, x)
-        return float("inf") if trainer.k == 4 and step == 30 else loss
 
+def test_a_row_of_training_csv_is_what_the_plain_formulas_give(given, tmp_path, monkeypatch):
+    """Of the step before the last: its rows, seen by the SAE as it then was, by textbook formulas in float64."""
+    seen = {}
+    measure = learners.Learner.measure
+
+    def spy(learner, x, autocast):
+        if learner.step == 90:
+            trainer = learner.trainer
+            features = trainer.ae.encode(x, use_threshold=False).double()
+            seen.update(x=x.double(), x_hat=trainer.ae.decode(features.float()).double(), features=features)
+            seen["dead"] = int((trainer.num_tokens_since_fired >= 1000).sum())
+        return measure(learner, x, autocast)
+
+    monkeypatch.setattr(learners.Learner, "measure", spy)
+    train_cells(folders(tmp_path, 8), train_settings(), *given)
+    rows = {int(row["step"]): row for row in csv.DictReader((tmp_path / "l0_8" / "training.csv").open())}
+    assert list(rows) == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99]
+    row = {name: float(value) for name, value in rows[90].items()}
+    x, x_hat = seen["x"], seen["x_hat"]
+    squares = ((x - x_hat) ** 2).sum().item()
+    assert row["tokens"] == 91 * 64
+    assert row["l0"] == pytest.approx((seen["features"] != 0).sum().item() / 64)
+    assert row["mse"] == pytest.approx(squares / x.numel(), rel=1e-4)
+    mean = x.sum(0) / len(x)
+    assert row["explained_variance"] == pytest.approx(1 - squares / ((x - mean) ** 2).sum().item(), rel=1e-4)
+    assert row["dead_latents"] == seen["dead"]
+    # The rate of step 90, ten steps into a decay over 20; it was set at the end of step 89.
+    assert row["lr"] == pytest.approx(3e-3 * 10 / 20)
+    assert row["threshold"] == pytest.approx(float(rows[99]["threshold"]), rel=0.5) and row["threshold"] > 0
+    assert row["seconds"] <= float(rows[99]["seconds"])
+
+
+# Divergence.
+
+
+def diverging(monkeypatch, l0: int, step: int):
+    """The loss of this l0 is infinite at this step; how many steps were computed from then on."""
+    kind = trainer_kind(MATRYOSHKA).make
+    original, counted = kind.update, []
+
+    def update(trainer, number, x):
+        loss = original(trainer, number, x)
+        counted.append(trainer.k)
+        return math.inf if trainer.k == l0 and number == step else loss
+
+    monkeypatch.setattr(kind, "update", update)
+    return counted
+
+
+def test_one_that_diverges_does_not_take_its_siblings_along(given, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(TRAINERS["matryoshka_batch_topk"], "update", update)
-        with pytest.raises(InputError, match=r"l0_4: training diverged: lower trainer_settings\.matryoshka"):
-            train_set({l0: tmp_path / f"l0_{l0}" for l0 in (4, 8)}, settings, *arguments)
-    train_set({8: tmp_path / "alone"}, settings, *arguments)
-    train_set({8: tmp_path / "l0_8"}, settings, *arguments)  # from its last checkpoint: only written
-    assert_same(weights(tmp_path / "l0_8"), weights(tmp_path / "alone"))
+        diverging(patched, 4, 30)
+        with pytest.raises(InputError) as error:
+            train_cells(folders(tmp_path, 4, 8), train_settings(), *given)
+    said = str(error.value)
+    assert "l0_4 (at step 30): training diverged; the 1 other SAEs of this job are written" in said
+    assert "by an entry of its own with a lower lr (kind: matryoshka_batch_topk)" in said and "\n" not in said
     assert not (tmp_path / "l0_4" / "sae").exists()
+    train_cells(folders(tmp_path / "alone", 8), train_settings(), *given)
+    assert_same_files(tmp_path / "l0_8", tmp_path / "alone" / "l0_8")
+
+
+def test_another_attempt_does_not_find_out_at_the_same_price(given, tmp_path, monkeypatch):
+    """As Slurm retries: what diverged has diverged, and what is finished is only written again."""
+    counted = diverging(monkeypatch, 4, 30)
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"l0_4 \(at step 30\): training diverged"):
+            train_cells(folders(tmp_path, 4, 8), train_settings(), *given)
+    assert (counted.count(4), counted.count(8)) == (31, 100)
+    assert (tmp_path / "l0_8" / "sae" / "ae.pt").exists()
+
+
+def test_if_all_diverge_it_ends_there(given, tmp_path, monkeypatch):
+    counted = diverging(monkeypatch, 4, 30)
+    with pytest.raises(InputError, match=r"training diverged\. Take it out of the grid"):
+        train_cells(folders(tmp_path, 4), train_settings(), *given)
+    assert len(counted) == 31
+
+
+# What a finished SAE keeps.
+
+
+def provenance(folder: Path) -> dict:
+    return json.loads((folder / "sae" / "provenance.json").read_text())
+
+
+def test_a_finished_sae_keeps_its_record_when_its_job_is_regrouped(given, tmp_path):
+    train_cells(folders(tmp_path, 8), train_settings(), *given)
+    before = provenance(tmp_path / "l0_8")
+    train_cells(folders(tmp_path, 4, 8, 16), train_settings(), *given)
+    after, siblings = provenance(tmp_path / "l0_8"), provenance(tmp_path / "l0_4")
+    for key in ("wall_seconds", "norm_factor", "trained_with", "runs", "steps"):
+        assert after[key] == before[key], key
+    assert after["trained_with"] == [a_cell(8).name]
+    assert siblings["trained_with"] == [a_cell(l0).name for l0 in (4, 16)]
+
+
+def test_another_text_is_another_sae(facts, corpus_file, given, tmp_path):
+    """Even where every setting is the same: a checkpoint knows its text."""
+    known, _, compute = given
+    texts = corpus_file.read_text().splitlines()
+    for name, lines in (("one", texts), ("other", texts[::-1])):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+        write_tokens(tmp_path / name, tokenizer_of(known), token_settings(tmp_path / f"{name}.jsonl"), known.bos)
+    manifests = [tmp_path / name / "manifest.json" for name in ("one", "other")]
+    train_cells(folders(tmp_path, 8), train_settings(), known, manifests[0], compute)
+    before = weights(tmp_path / "l0_8")
+    train_cells(folders(tmp_path, 8), train_settings(), known, manifests[1], compute)
+    assert not torch.equal(weights(tmp_path / "l0_8")["W_enc"], before["W_enc"])
+    assert list((tmp_path / "l0_8" / "checkpoint").glob("state_of_other_settings_*"))
+    train_cells(folders(tmp_path / "again", 8), train_settings(), known, manifests[1], compute)
+    assert_same(weights(tmp_path / "l0_8"), weights(tmp_path / "again" / "l0_8"))
+
+
+def test_a_longer_text_with_the_same_beginning_trains_nothing_again(facts, corpus_file, given, tmp_path, monkeypatch):
+    """As when a stream is added that drops rows, and so reads further."""
+    known, manifest, compute = given
+    train_cells(folders(tmp_path, 8), train_settings(), known, manifest, compute)
+    before = weights(tmp_path / "l0_8")
+    longer = token_settings(corpus_file, train_contexts=500)
+    write_tokens(tmp_path / "tokens", tokenizer_of(known), longer, known.bos, shard_contexts=64)
+    counted = diverging(monkeypatch, 0, 0)
+    train_cells(folders(tmp_path, 8), train_settings(), known, tmp_path / "tokens" / "manifest.json", compute)
+    assert counted == []
+    assert_same(weights(tmp_path / "l0_8"), before)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"stream": {"name": "mask30", "p": 0.2}}, {"lr": 1e-3}, {"code": "new"}]
+)
+def test_a_checkpoint_of_other_settings_is_set_aside(change, given, tmp_path, caplog):
+    train_cells(folders(tmp_path, 8), train_settings(), *given)
+    before = weights(tmp_path / "l0_8")
+    settings, cells = train_settings(stream=change.get("stream", {"name": "mask30", "p": 0.3})), folders(tmp_path, 8)
+    if "seed" in change:
+        cells = {a_cell(8, seed=1): tmp_path / "l0_8"}
+    if "lr" in change:
+        settings.trainers[MATRYOSHKA].settings["lr"] = change["lr"]
+    if "code" in change:
+        settings.code[MATRYOSHKA]["saes.training"] = change["code"]
+    with caplog.at_level("INFO"):
+        train_cells(cells, settings, *given)
+    assert "its checkpoint was made with other settings" in caplog.text
+    assert torch.equal(weights(tmp_path / "l0_8")["W_enc"], before["W_enc"]) == ("code" in change)
+
+
+def test_changed_code_that_only_writes_trains_nothing_again(given, tmp_path, monkeypatch):
+    settings = train_settings()
+    settings.code[MATRYOSHKA].update({"saes.quality": "old", "saes.formats": "old", "saes.publishing": "old"})
+    train_cells(folders(tmp_path, 8), settings, *given)
+    counted = diverging(monkeypatch, 0, 0)
+    settings.code[MATRYOSHKA].update({"saes.quality": "new", "saes.formats": "new", "saes.publishing": "new"})
+    train_cells(folders(tmp_path, 8), settings, *given)
+    assert counted == []
+
+
+def test_what_is_on_the_disk_is_not_asked_of_it_again(given, tmp_path, monkeypatch):
+    train_cells(folders(tmp_path, 8), train_settings(), *given)
+    asked = []
+    monkeypatch.setattr(training, "require_space", lambda folder, size, what: asked.append(size))
+    train_cells(folders(tmp_path, 8), train_settings(), *given)
+    train_cells(folders(tmp_path / "new", 8), train_settings(), *given)
+    assert asked[0] == 0 < asked[1]
+
+
+# Leases.
+
+
+def another_takes_over(folder: Path) -> None:
+    (folder / "checkpoint" / "lease.json").write_text(json.dumps({"token": "another", "host": "elsewhere"}))
+
+
+@pytest.mark.parametrize("moment", ["log", "checkpoint", "the files", "quality"])
+def test_a_cell_that_another_has_taken_over_is_not_written(moment, given, tmp_path, monkeypatch):
+    """Its lease is replaced right before each kind of write: nothing is written after that."""
+    facts, manifest, compute = given
+    folder, state = tmp_path / "l0_8", {}
+
+    def taking_over(original):
+        def replaced(*arguments, **more):
+            if not state and ready(arguments):
+                another_takes_over(folder)
+                state.update(snapshot(folder))
+            return original(*arguments, **more)
+
+        return replaced
+
+    def ready(arguments) -> bool:
+        return moment != "log" or arguments[0].step == 50
+
+    place, name = {
+        "log": (learners.Learner, "learn"),
+        "checkpoint": (training, "save_all"),
+        "the files": (learners.Learner, "finish"),
+        "quality": (training.publishing.quality, "measure"),
+    }[moment]
+    monkeypatch.setattr(place, name, taking_over(getattr(place, name)))
+    compute = replace(compute, checkpoint_minutes=0) if moment == "checkpoint" else compute
+    with pytest.raises(LeaseLost, match="another process took over"):
+        train_cells({a_cell(8): folder}, train_settings(), facts, manifest, compute)
+    assert state and snapshot(folder) == state
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ..jobs.errors import InputError
 from .corruptions.base import Corruption, Rows
@@ -71,6 +71,9 @@ class Stream:
     rows: Rows = "all"
 
     def __post_init__(self) -> None:
+        for key, allowed in (("context", get_args(Context)), ("rows", get_args(Rows))):
+            if getattr(self, key) not in allowed:
+                raise InputError(f"{key}: {getattr(self, key)} is not one of {', '.join(allowed)}")
         if self.corruption is None and (self.context, self.rows) != ("corrupted", "all"):
             raise InputError(
                 f"streams: {self.name}: context and rows say something of a corruption, and this stream has none"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..text.tokens import Tokens
-from .corruptions.base import ABSENT
+from .corruptions.base import ABSENT, Ids
 from .language_models import LanguageModel
 from .settings import Stream
 
@@ -107,7 +107,7 @@ class ActivationStream:
         # Most streams keep every row, and need no copy of them.
         return residual.flatten(0, 1) if kept.all() else residual[torch.from_numpy(kept).to(residual.device)]
 
-    def _clean_where_untouched(self, clean: np.ndarray, tokens: np.ndarray, source: np.ndarray) -> torch.Tensor:
+    def _clean_where_untouched(self, clean: Ids, tokens: Ids, source: Ids) -> torch.Tensor:
         """Untouched tokens as the clean context gives them; touched ones, if they are kept, as the corrupted one."""
         places, seen = torch.from_numpy(source).to(self.model.device), self._residual(clean)
         untouched = seen[torch.arange(len(places), device=places.device)[:, None], places.clamp(min=0)]
@@ -115,5 +115,5 @@ class ActivationStream:
             return untouched
         return torch.where(places[..., None] >= 0, untouched, self._residual(tokens))
 
-    def _residual(self, contexts: np.ndarray) -> torch.Tensor:
+    def _residual(self, contexts: Ids) -> torch.Tensor:
         return self.model.residual(torch.from_numpy(contexts))

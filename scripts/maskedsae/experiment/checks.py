@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.exceptions import best_match
 from jsonschema.validators import extend
 
 from ..jobs.errors import InputError
@@ -106,7 +106,7 @@ def fill_in(value: Any, schema: Mapping[str, Any]) -> None:
             fill_in(each, schema.get("items", {}))
 
 
-def _one_line(error: ValidationError, prefix: str = "") -> str:
+def _one_line(error: Any, prefix: str = "") -> str:
     where = _join(prefix, _dotted(error.absolute_path)) if error.absolute_path else prefix
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])

@@ -84,9 +84,9 @@ def shown_tables(config: Configuration) -> tuple[ShownTable, ...]:
 def training_jobs(config: Configuration, needed: bool) -> list[TrainingJob]:
     """The jobs whose SAEs the tables need, or those of the rest of the grid.
 
-    `l0_sets` says which l0s share a job, `trainer_sets` which trainers, `seeds_per_stream` how many seeds; whatever is in
-    none of them is trained alone, so that what is added later leaves the finished ones as they are (Snakemake makes all
-    outputs of a job again whose outputs grow).
+    `l0_sets` says which l0s share a job, `trainer_sets` which trainers, `seeds_per_stream` how many seeds. What is in
+    none of them has a job of its own, so that what is added later leaves the finished ones as they are (Snakemake
+    makes all outputs of a job again whose outputs grow).
     """
     tables = shown_tables(config)
     groups = (grouped(config.trainers, config.trainer_sets), grouped(config.l0, config.l0_sets), seed_groups(config))

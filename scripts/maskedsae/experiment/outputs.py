@@ -90,13 +90,13 @@ def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Call
 
 def benchmark_files(config: Configuration, cells: Iterable[Cell], patterns: Iterable[str]) -> list[str]:
     """The files that `patterns` with wildcards stand for: of each cell, of each model, of each homemade model."""
-    run = {"run": config.run}
+    run: dict[str, object] = {"run": config.run}
     places: list[dict[str, object]] = [vars(cell) for cell in cells]
-    places += [run | {"model": model.name} for model in config.models]
+    places += [{**run, "model": model.name} for model in config.models]
     paths = {model.path for model in config.models}
     homemade = config.world.language_models if config.world else ()
-    places += [run | {"lm": lm.name} for lm in homemade if f"results/{config.run}/world/{lm.name}" in paths]
-    places.append({"run": config.run})
+    places += [{**run, "lm": lm.name} for lm in homemade if f"results/{config.run}/world/{lm.name}" in paths]
+    places.append(run)
     files = []
     for pattern in patterns:
         wanted = {field for _, field, _, _ in Formatter().parse(pattern) if field}

@@ -80,8 +80,13 @@ class _Judge:
             verdict, why = self.weakest(claim, differences)
         except _NotTestedError as reason:
             verdict, why = NOT_TESTED, str(reason)
-        quoted = {key: claim[key] for key in ("id", "text", "model", "metric", "direction", "stated")}
-        judged = {"verdict": verdict, "why": why, "differences": tuple(differences), "seeds": len(self.shown.seeds)}
+        quoted: dict[str, Any] = {key: claim[key] for key in ("id", "text", "model", "metric", "direction", "stated")}
+        judged: dict[str, Any] = {
+            "verdict": verdict,
+            "why": why,
+            "differences": tuple(differences),
+            "seeds": len(self.shown.seeds),
+        }
         return Verdict(**quoted, **judged, trainer=trainer.name)
 
     def model(self, name: str, trainer: Trainer) -> str:

@@ -13,12 +13,16 @@ import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .log import log
 
 TOUCHED_EVERY = 15.0
 # Ten missed touches: more than a network file system's attribute cache (60 s at most by default) hides.
 STALE_AFTER = 150.0
+
+
+Holder = dict[str, Any]  # who holds a lease, as its file has it
 
 
 class LeaseLost(RuntimeError):
@@ -33,21 +37,21 @@ class Lease:
         self._released = threading.Event()
 
     def __enter__(self) -> "Lease":
-        told = 0.0
+        logged = 0.0
         while not self._claim():
             holder = self._read(self.path)
             if holder and self._abandoned(holder):
                 self._evict(holder)
                 time.sleep(0.01)
                 continue
-            if holder and time.monotonic() - told > 60:
-                told = time.monotonic()
+            if holder and time.monotonic() - logged > 60:
+                logged = time.monotonic()
                 log.info("waiting: process %s on %s works on %s", holder["pid"], holder["host"], self.path.parent)
             time.sleep(min(1.0, self.touched_every))
         threading.Thread(target=self._touch, daemon=True).start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._released.set()
         if (self._read(self.path) or {}).get("token") == self.token:
             self.path.unlink(missing_ok=True)
@@ -78,7 +82,7 @@ class Lease:
         finally:
             draft.unlink(missing_ok=True)
 
-    def _abandoned(self, holder: dict) -> bool:
+    def _abandoned(self, holder: Holder) -> bool:
         if holder["machine"] == _machine() and _started(holder["pid"]) != holder["started"]:
             log.info("%s: process %s is gone: going on in its place", self.path.parent, holder["pid"])
             return True
@@ -87,7 +91,7 @@ class Lease:
             log.info("%s: its lease was last touched %.0f s ago: going on in its place", self.path.parent, idle)
         return idle > self.stale_after
 
-    def _evict(self, holder: dict) -> None:
+    def _evict(self, holder: Holder) -> None:
         """Take the abandoned lease away, one process at a time: a second might take away what the first then claims."""
         guard = self.path.with_name(".evicting")
         try:
@@ -120,9 +124,10 @@ class Lease:
                     os.utime(self.path)
 
     @staticmethod
-    def _read(path: Path) -> dict | None:
+    def _read(path: Path) -> Holder | None:
         try:
-            return json.loads(path.read_text())
+            holder: Holder = json.loads(path.read_text())
+            return holder
         except (FileNotFoundError, json.JSONDecodeError):
             return None
 

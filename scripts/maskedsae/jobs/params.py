@@ -42,7 +42,8 @@ def gathered(lines: Iterable[str]) -> dict[str, Any]:
     """The settings that were spelled out."""
     settings: dict[str, Any] = {}
     for line in lines:
-        place, keys, end = settings, [], 0
+        place, end = settings, 0
+        keys: list[str] = []
         while not keys or line[end - 1] == ".":
             found = KEY.match(line, end)
             if not found:

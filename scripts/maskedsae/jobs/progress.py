@@ -47,8 +47,8 @@ class Progress:
     def close(self) -> None:
         self.bar.close()
 
-    def __enter__(self):
+    def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -3,7 +3,6 @@
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import InputError
@@ -16,7 +15,7 @@ def read(cls: type[T], value: Mapping[str, Any], where: str = "") -> T:
 
     A class with a method `from_plain(value, where)` is asked for itself, wherever it stands as a field.
     """
-    hints = _hints(cls)
+    hints = get_type_hints(cls)
     known = {field.name: field for field in fields(cls) if field.init}  # type: ignore[arg-type]
     for key in value:
         if key not in known:
@@ -36,11 +35,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: plain(each) for key, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-@cache
-def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
@@ -64,7 +58,7 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         return _checked(not isinstance(value, bool) or kind is bool, value, where, kind.__name__)
     if hasattr(kind, "from_plain"):
         return kind.from_plain(value, where)
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         _checked(isinstance(value, Mapping), value, where, "a mapping")
         return read(kind, value, f"{where}.")
     if kind is float and isinstance(value, int):

@@ -85,11 +85,11 @@ def _named(name: str) -> str:
 def _row(line: Line, first: bool, methods: bool) -> str:
     label = f'<th scope="row" class="text">{escape(line.label if first else "")}</th>'
     method = f'<td class="text">{escape(line.method)}</td>' if methods else ""
-    cells = "".join(_cell(line, entry) for entry in line.entries)
-    return ('<tr class="first">' if first else "<tr>") + f"{label}{method}{cells}</tr>"
+    entries = "".join(_entry(line, entry) for entry in line.entries)
+    return ('<tr class="first">' if first else "<tr>") + f"{label}{method}{entries}</tr>"
 
 
-def _cell(line: Line, entry: Entry) -> str:
+def _entry(line: Line, entry: Entry) -> str:
     if not entry.values:
         return "<td></td>" if line.is_blank(entry) else "<td>—</td>"
     text = signed(entry.printed) if line.signed else entry.printed.replace("-", MINUS)
@@ -99,11 +99,11 @@ def _cell(line: Line, entry: Entry) -> str:
 
 
 def _published_row(line: Line, methods: bool) -> str:
-    cells = [
-        f'<td class="number">{entry.published} ({signed(rounded(entry.difference, entry.decimals))})</td>'
-        if entry.published is not None
-        else "<td></td>"
+    entries = [
+        "<td></td>"
+        if entry.difference is None
+        else f'<td class="number">{entry.published} ({signed(rounded(entry.difference, entry.decimals))})</td>'
         for entry in line.entries
     ]
     before = "<td></td>" if methods else ""
-    return f'<tr class="paper">{before}<td class="text">paper</td>{"".join(cells)}</tr>'
+    return f'<tr class="paper">{before}<td class="text">paper</td>{"".join(entries)}</tr>'

@@ -26,7 +26,10 @@ def write_report_tables(
     verdicts_to: str,
     summary_to: str,
 ) -> None:
-    """`published_files`: those of reference/. `tables_to`: paths NAME.csv, NAME.md, NAME.tex; the verdicts are JSON, the summary is text."""
+    """`published_files`: those of reference/. `tables_to`: paths NAME.csv, NAME.md, NAME.tex.
+
+    The verdicts are JSON, the summary is text.
+    """
     scores, published = Scores(read_rows(scores_csv)), read_published(Path(published_files[0]).parent)
     tables = make_tables(shown, scores, published)
     for path in map(Path, tables_to):

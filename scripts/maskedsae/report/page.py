@@ -216,8 +216,8 @@ def _sources(inputs: Inputs) -> list[tuple[str, str]]:
     sources = []
     for path in inputs["models"]:
         model = read_json(path)
-        where = f"{model['hub']} at {model['commit']}" if model["hub"] else model["path"]
-        sources.append((model["name"], f"{where}; SAEs read layer {model['layer']} of {model['layers']}"))
+        source = f"{model['hub']} at {model['commit']}" if model["hub"] else model["path"]
+        sources.append((model["name"], f"{source}; SAEs read layer {model['layer']} of {model['layers']}"))
     for path in inputs["tokens"]:
         tokens = read_json(path)
         corpus = tokens["corpus"].get("dataset") or ", ".join(tokens["corpus"]["files"])

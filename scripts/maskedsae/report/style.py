@@ -86,7 +86,8 @@ def style(name: str) -> Iterator[None]:
     """Matplotlib's own defaults and ours, whatever a user's matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE | {"svg.hashsalt": name})
+        settings: Any = STYLE | {"svg.hashsalt": name}  # matplotlib's types know each key by its name
+        matplotlib.rcParams.update(settings)
         yield
 
 
@@ -158,10 +159,11 @@ def _shade(p: float) -> tuple[str, str, str]:
 def _mixed(one: str, other: str, share: float) -> str:
     """`share` of one colour and the rest of the other."""
     pairs = zip(to_rgb(one), to_rgb(other), strict=True)
-    return to_hex([b + share * (a - b) for a, b in pairs])
+    red, green, blue = (b + share * (a - b) for a, b in pairs)
+    return to_hex((red, green, blue))
 
 
-def write(figure: Figure, paths: list[str | Path]) -> None:
+def write(figure: Figure, paths: Sequence[str | Path]) -> None:
     """A file for each path, by its ending; without dates and versions, so that the same scores give the same bytes."""
     _lay_out(figure)
     nothing: dict[str, dict[str, None]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
@@ -180,4 +182,5 @@ def _lay_out(figure: Figure) -> None:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
-        axes.set_position([round(float(edge), 4) for edge in axes.get_position().bounds])
+        left, bottom, width, height = (round(float(edge), 4) for edge in axes.get_position().bounds)
+        axes.set_position((left, bottom, width, height))

@@ -20,13 +20,18 @@ def summary(tables: dict[str, list[Table]], scores: Scores, shown: Shown, found:
 
 def _numbers(table: Table, scores: Scores, shown: Shown) -> list[str]:
     columns = [line for line in table.block(PAPER) if line.metric == table.lines[0].metric]
+    width = max(WIDTH, *(len(line.method) + 2 for line in columns))
+
+    def row(label: str, texts: list[str]) -> str:
+        return f"  {label:<{LABEL}}{''.join(f'{text:>{width}}' for text in texts)}".rstrip()
+
     lines = [
         f"{table.model}, {table.trainer}, {table.columns[0]}, n = {table.seeds}; * marks the best",
-        _line("", [line.method for line in columns]),
+        row("", [line.method for line in columns]),
     ]
     for label in dict.fromkeys(line.label for line in table.block(PAPER)):
         entries = [line.entries[0] for line in table.block(PAPER) if line.label == label]
-        lines.append(_line(label, [entry.printed + (" *" if entry.best else "  ") for entry in entries]))
+        lines.append(row(label, [entry.printed + (" *" if entry.best else "  ") for entry in entries]))
 
     def over_seeds(key: str) -> list[float]:
         return [
@@ -38,13 +43,9 @@ def _numbers(table: Table, scores: Scores, shown: Shown) -> list[str]:
         ]
 
     oracle = f"OOD AUC (oracle {scores.oracle(table.model):.3f})"
-    lines.append(_line(oracle, [f"{value:.3f}  " for value in over_seeds("ood.auc")]))
-    lines.append(_line("l0 on clean text", [f"{value:.1f}  " for value in over_seeds(ACHIEVED_L0)]))
+    lines.append(row(oracle, [f"{value:.3f}  " for value in over_seeds("ood.auc")]))
+    lines.append(row("l0 on clean text", [f"{value:.1f}  " for value in over_seeds(ACHIEVED_L0)]))
     return lines
-
-
-def _line(label: str, cells: list[str]) -> str:
-    return f"  {label:<{LABEL}}{''.join(f'{cell:>{WIDTH}}' for cell in cells)}".rstrip()
 
 
 def _of_claims(found: list[Verdict]) -> str:

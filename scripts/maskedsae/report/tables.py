@@ -48,7 +48,7 @@ class Entry:
     @property
     def printed(self) -> str:
         """The mean as it is printed; "" if there is none."""
-        return rounded(self.mean, self.decimals) if self.values else ""
+        return "" if self.mean is None else rounded(self.mean, self.decimals)
 
     @property
     def printed_sd(self) -> str:
@@ -57,7 +57,9 @@ class Entry:
     @property
     def difference(self) -> float | None:
         """Ours less the paper's, in points."""
-        return self.mean - float(self.published) if self.published is not None and self.values else None
+        if self.mean is None or self.published is None:
+            return None
+        return self.mean - float(self.published)
 
 
 @dataclass(frozen=True)
@@ -249,9 +251,9 @@ class _Maker:
         ]
         if self.baseline and self.corrupted:
             notes.append(
-                "At equal l0 (not in the paper): the score of SAEs trained without masking at the l0 on clean text that "
-                "the masked SAE has, interpolated in log l0, and what the masked SAE gains over it; — where it has more "
-                "latents active than any of them, or fewer."
+                "At equal l0 (not in the paper): the score of SAEs trained without masking at the l0 on clean text "
+                "that the masked SAE has, interpolated in log l0, and what the masked SAE gains over it; — where it "
+                "has more latents active than any of them, or fewer."
             )
         if self.reference:
             notes.append(

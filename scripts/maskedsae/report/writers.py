@@ -71,12 +71,14 @@ def _published(line: Line, minus: str, style: Callable[[str], str]) -> list[str]
     """The paper's numbers under ours, with the difference; None where it has none."""
     if all(entry.published is None for entry in line.entries):
         return None
-    cells = []
+    texts = []
     for entry in line.entries:
-        known = entry.published is not None
-        difference = signed(rounded(entry.difference, entry.decimals), minus) if known else ""
-        cells.append(style(f"{entry.published} ({difference})") if known else "")
-    return cells
+        if entry.difference is None:
+            texts.append("")
+        else:
+            difference = signed(rounded(entry.difference, entry.decimals), minus)
+            texts.append(style(f"{entry.published} ({difference})"))
+    return texts
 
 
 def _rows(table: Table) -> list[tuple[str, Line, bool]]:
@@ -111,18 +113,18 @@ def _markdown(table: Table) -> str:
     for heading, line, first in _rows(table):
         if heading:
             lines.append(_md_row([f"*{heading}*", *[""] * (len(heads) - 1)]))
-        lines.append(_md_row([*_labels(table, line, first), *(_md_cell(line, entry) for entry in line.entries)]))
+        lines.append(_md_row([*_labels(table, line, first), *(_md_entry(line, entry) for entry in line.entries)]))
         if published := _published(line, MINUS, lambda text: f"*{text}*"):
             lines.append(_md_row([*[""] * (len(labels) - 1), "*paper*", *published]))
     notes = [note for note in table.notes if note != DEMO]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
 
 
-def _md_row(cells: list[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+def _md_row(texts: list[str]) -> str:
+    return f"| {' | '.join(text.replace('|', '&#124;') for text in texts)} |"
 
 
-def _md_cell(line: Line, entry: Entry) -> str:
+def _md_entry(line: Line, entry: Entry) -> str:
     if not entry.values:
         return "" if line.is_blank(entry) else "—"
     number, sd = _number(line, entry, MINUS), entry.printed_sd
@@ -201,18 +203,18 @@ def _tex_body(table: Table, width: int) -> list[str]:
         if heading:
             lines.append(rf"    \multicolumn{{{width}}}{{@{{}}l}}{{\itshape {_tex(heading)}}} \\\addlinespace")
         labels = [_tex(label) for label in _labels(table, line, first)]
-        lines.append(_tex_row([*labels, *(_tex_cell(line, entry) for entry in line.entries)]))
+        lines.append(_tex_row([*labels, *(_tex_entry(line, entry) for entry in line.entries)]))
         if published := _published(line, "$-$", lambda text: rf"\scriptsize {text}"):
             before = [""] * (len(labels) - 1)
             lines.append(_tex_row([*before, r"\scriptsize\quad paper", *published]))
     return lines
 
 
-def _tex_row(cells: list[str]) -> str:
-    return f"    {' & '.join(cells)} \\\\"
+def _tex_row(texts: list[str]) -> str:
+    return f"    {' & '.join(texts)} \\\\"
 
 
-def _tex_cell(line: Line, entry: Entry) -> str:
+def _tex_entry(line: Line, entry: Entry) -> str:
     if not entry.values:
         return "" if line.is_blank(entry) else "---"
     number, sd = _number(line, entry, "$-$"), entry.printed_sd

@@ -56,9 +56,11 @@ class Learner:
     def learns(self) -> bool:
         return not (self.finished or self.diverged)
 
-    def size(self) -> int:
-        """Bytes of the weights."""
-        return sum(value.nbytes for value in self.trainer.ae.state_dict().values())
+    def needs(self) -> int:
+        """Bytes on the disk: of weights in ae.pt and in safetensors; and until it is finished of a checkpoint of weights
+        and Adam's two moments, twice while one replaces the other."""
+        weights = sum(value.nbytes for value in self.trainer.ae.state_dict().values())
+        return weights * (2 if self.finished else 8)
 
     def written(self) -> int:
         """Bytes of what is on the disk already."""

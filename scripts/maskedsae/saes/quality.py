@@ -30,8 +30,8 @@ class Quality:
         self.residual_sum = self.residual_sum + residual.sum(0).cpu()
 
     def result(self) -> dict[str, Any]:
-        """Explained variance is 1 - sum |x - x_hat|^2 / sum |x - mean of x|^2. The same with the mean of x - x_hat taken
-        off first does not see an error that is the same for every token, such as a wrong bias."""
+        """Explained variance is 1 - sum |x - x_hat|^2 / sum |x - mean of x|^2. Beside it the same with the mean of
+        x - x_hat taken off first: blind to an error that is the same for every token, such as a wrong bias."""
         variance = self.squares - (self.sum.pow(2).sum() / self.rows).item()
         offset = (self.residual_sum.pow(2).sum() / self.rows).item()
         return {

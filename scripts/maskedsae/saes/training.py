@@ -62,8 +62,7 @@ def train_cells(
             learners.append(Learner(cell, folder, trainer, own.trainer.kind, identity, lease))
         for learner in learners:
             learner.resume()
-        # ae.pt and safetensors; a checkpoint of weights and Adam's two moments, twice while one replaces the other.
-        size = sum(max(0, 8 * learner.size() - learner.written()) for learner in learners)
+        size = sum(max(0, learner.needs() - learner.written()) for learner in learners)
         require_space(learners[0].folder, size, f"{len(learners)} SAEs with their checkpoints")
         for learner in learners:
             if learner.learns:
@@ -88,12 +87,12 @@ def identity_of(settings: TrainSettings, facts: ModelFacts, text: str) -> dict[s
 
 def in_words(diverged: list[Learner], kept: int) -> str:
     where = ", ".join(f"{learner.folder} (at step {learner.diverged_at:,})" for learner in diverged)
-    trainer = diverged[0].cell.trainer
+    trainer, kind = diverged[0].cell.trainer, diverged[0].settings["trainer"]["kind"]
+    others = f"; the {kept} other SAEs of this job are written" if kept else ""
     return (
-        f"{where}: training diverged{f'; the {kept} other SAEs of this job are written' if kept else ''}. Take this SAE "
-        f"out of the grid (l0, seeds or trainers), or give it a trainer entry of its own with a lower lr (kind: {trainer}): "
-        f"lowering trainer_settings.{trainer}.lr trains every SAE of that trainer again. To try the same once more, "
-        "delete its checkpoint/"
+        f"{where}: training diverged{others}. Take it out of the grid (l0, seeds or trainers), or train it by an entry "
+        f"of its own with a lower lr (kind: {kind}): lowering trainer_settings.{trainer}.lr itself trains every SAE of "
+        "that trainer again. To try the same once more, delete its checkpoint/"
     )
 
 
@@ -134,7 +133,7 @@ def learn_all(learners: list[Learner], stream: ActivationStream, training: Train
                 saved = time.monotonic()
             for batch in batches[: steps - step]:
                 x = batch.to(dtype)
-                if training.normalise:
+                if behind.norm_factor is not None:
                     x = x / behind.norm_factor
                 logged = step % compute.log_every == 0 or step == steps - 1
                 speed = clock.speed(step, training.batch) if logged else 0.0
@@ -168,11 +167,11 @@ def learn_all(learners: list[Learner], stream: ActivationStream, training: Train
 def spoken(learners: list[Learner]) -> str:
     """What is trained, as a line of a log has it: what all share is left out."""
     l0s = dict.fromkeys(str(learner.cell.l0) for learner in learners)
-    trainers, seeds = ({getattr(learner.cell, key) for learner in learners} for key in ("trainer", "seed"))
-    several = "".join(
-        f" x {len(values)} {what}" for values, what in ((trainers, "trainers"), (seeds, "seeds")) if len(values) > 1
-    )
-    return f"l0 {', '.join(l0s)}{several}"
+    words = f"l0 {', '.join(l0s)}"
+    for key in ("trainer", "seed"):
+        count = len({getattr(learner.cell, key) for learner in learners})
+        words += f" x {count} {key}s" if count > 1 else ""
+    return words
 
 
 def autocast_to(dtype: torch.dtype, device: str) -> AbstractContextManager[Any]:
@@ -189,7 +188,8 @@ def save_all(learners: list[Learner], step: int, block: int, carry: torch.Tensor
 def norm_factor(stream: ActivationStream, batches: int) -> float:
     """Root of the mean squared norm, by which activations are scaled to unit mean square, as `trainSAE` computes it."""
     squares = [torch.mean(torch.sum(x**2, dim=1)) for x in islice(stream, batches)]
-    return torch.sqrt(sum(squares) / len(squares)).item()
+    total: Any = sum(squares)  # in this order, as there
+    return float(torch.sqrt(total / len(squares)).item())
 
 
 class Clock:

@@ -45,6 +45,8 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
+# The columns before the metric.
+Origin = tuple[str, str, str, float | None, str | None, int | None, int | None]
 
 # What a score can be; one beyond is a broken file and no result. No bounds: SCR, a ratio of two differences, and
 # SAEBench's explained variance that is not `legacy`: it subtracts the square of the mean square, which may be more than
@@ -75,7 +77,7 @@ def collect(paths: list[str], streams: Sequence[Stream]) -> list[Row]:
 
 def _rows(path: str, streams: dict[str, Stream]) -> Iterator[Row]:
     stem = Path(path).stem
-    of = _oracle_of(path) if stem == "oracle" else _cell_of(path, streams)
+    origin = _oracle_of(path) if stem == "oracle" else _cell_of(path, streams)
     names = set()
     for name, value in _numbers(path, stem):
         metric = f"{stem}.{name}"
@@ -83,17 +85,17 @@ def _rows(path: str, streams: dict[str, Stream]) -> Iterator[Row]:
             raise InputError(f"{path}: two numbers are called {metric}: remove the file so that it is made again")
         names.add(metric)
         _check(path, metric, value)
-        yield Row(*of, metric, value, path)
+        yield Row(*origin, metric, value, path)
     if not names:
         raise InputError(f"{path}: no number in it: remove the file so that it is made again")
 
 
-def _cell_of(path: str, streams: dict[str, Stream]) -> tuple[Any, ...]:
+def _cell_of(path: str, streams: dict[str, Stream]) -> Origin:
     cell = Cell.parse(path)
     return cell.run, cell.model, cell.stream, streams[cell.stream].p, cell.trainer, cell.l0, cell.seed
 
 
-def _oracle_of(path: str) -> tuple[Any, ...]:
+def _oracle_of(path: str) -> Origin:
     run, model = Path(path).parts[-3:-1]
     return run, model, "oracle", None, None, None, None
 
@@ -128,9 +130,9 @@ def _of_saebench(content: dict[str, Any], stem: str) -> Iterator[tuple[str, floa
                 raise TypeError(f"{name} is null")
         yield from _of_mapping(category)
     for detail in content["eval_result_details"] if stem != "core" else ():
-        of = detail["first_letter" if stem == "absorption" else "dataset_name"]
+        part = detail["first_letter" if stem == "absorption" else "dataset_name"]
         for name, value in _of_mapping(detail):
-            yield f"{of}.{name}", value
+            yield f"{part}.{name}", value
 
 
 def _of_mapping(content: dict[str, Any]) -> Iterator[tuple[str, float]]:
@@ -149,15 +151,15 @@ def _of_probes(content: dict[str, Any]) -> Iterator[tuple[str, float]]:
         yield from _interval(auc, mean["interval"])
         for k, means in content["mean_by_k"].items():
             yield f"{auc}_top_{k}", means[test]
-        for dataset, facts in content["datasets"].items():
-            yield f"{dataset}.{auc}", facts[test]["auc"]
-            yield from _interval(f"{dataset}.{auc}", facts[test]["interval"])
-            yield f"{dataset}.{auc}_rows", facts[test]["rows"]
-            for k, of_k in facts["by_k"].items():
+        for dataset, probe in content["datasets"].items():
+            yield f"{dataset}.{auc}", probe[test]["auc"]
+            yield from _interval(f"{dataset}.{auc}", probe[test]["interval"])
+            yield f"{dataset}.{auc}_rows", probe[test]["rows"]
+            for k, of_k in probe["by_k"].items():
                 yield f"{dataset}.{auc}_top_{k}", of_k[test]
-    for dataset, facts in content["datasets"].items():
+    for dataset, probe in content["datasets"].items():
         for name in ("C", "validation_auc", "weights"):
-            yield f"{dataset}.{name}", facts[name]
+            yield f"{dataset}.{name}", probe[name]
 
 
 def _interval(name: str, interval: list[float]) -> Iterator[tuple[str, float]]:
@@ -199,7 +201,9 @@ def read_rows(path: str | Path) -> list[Row]:
 
 def _read(line: dict[str, str]) -> Row:
     made: dict[str, Any] = {"p": float, "l0": int, "seed": int, "value": float}
-    read = {name: made[name](text) if text and name in made else text or None for name, text in line.items()}
+    read: dict[str, Any] = {
+        name: made[name](text) if text and name in made else text or None for name, text in line.items()
+    }
     return Row(**read)
 
 

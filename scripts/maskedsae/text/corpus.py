@@ -51,9 +51,9 @@ def _documents(corpus: Corpus) -> Iterator[str]:
     finally:  # also when the reader has enough and leaves
         if empty:
             log.info("corpus: %s empty documents skipped, %s read", f"{empty:,}", f"{found:,}")
-    if other_values and not found + empty:
+    if wanted and other_values and not found + empty:
         raise InputError(
-            f"corpus.filter: none of {records:,} records has {wanted['field']} = {wanted['equals']!r}; "
+            f"corpus.filter: none of {records:,} records has {wanted.field} = {wanted.equals!r}; "
             f"values that occur: {', '.join(sorted(other_values))}"
         )
     if not found:

@@ -134,7 +134,7 @@ def _token_id(tokenizer: PreTrainedTokenizerBase, token: str, setting: str) -> i
     token_id = getattr(tokenizer, f"{token}_token_id")
     if token_id is None:
         raise InputError(f"{setting} needs a {token.upper()} token, which {tokenizer.name_or_path} lacks")
-    return token_id
+    return int(token_id)
 
 
 def _layout(settings: TokenSettings, shard_contexts: int) -> list[dict[str, Any]]:

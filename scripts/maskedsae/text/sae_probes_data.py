@@ -21,6 +21,6 @@ OOD_SETS = (
 def data_folder() -> Path:
     """Where sae-probes keeps its data; found without importing the package, which takes seconds."""
     package = importlib.util.find_spec("sae_probes")
-    if package is None:
+    if package is None or not package.submodule_search_locations:
         raise InputError("sae-probes is not installed: the demo's text and the OOD data sets come with it (see envs/)")
     return Path(package.submodule_search_locations[0]) / "data"

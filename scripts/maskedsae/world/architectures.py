@@ -1,5 +1,7 @@
 """GPT-NeoX and Gemma-2 in miniature: configuration, first weights and the scale of the residual stream."""
 
+from typing import Any
+
 import torch
 from transformers import (
     Gemma2Config,
@@ -48,12 +50,13 @@ def build_model(
             sliding_window=context // 2,
         )
         # Only eager attention computes the soft cap.
-        return Gemma2ForCausalLM._from_config(config, attn_implementation="eager")
+        model: PreTrainedModel = Gemma2ForCausalLM._from_config(config, attn_implementation="eager")
+        return model
     raise InputError(f"family: {family!r} is unknown: choose gpt_neox or gemma2")
 
 
 @torch.no_grad()
-def share_letters(model: PreTrainedModel, ids_by_letter: list[list[int]]) -> None:
+def share_letters(model: Any, ids_by_letter: list[list[int]]) -> None:
     """Give the embeddings of words with one initial a common part, before training.
 
     This plants what SAEBench's absorption eval presupposes: a linear first-letter direction. Models of 2B parameters
@@ -67,7 +70,7 @@ def share_letters(model: PreTrainedModel, ids_by_letter: list[list[int]]) -> Non
 
 
 @torch.no_grad()
-def scale_residual_stream(model: PreTrainedModel, factor: float) -> None:
+def scale_residual_stream(model: Any, factor: float) -> None:
     """Multiply all that is written to the residual stream.
 
     The norms that read it undo that, so predictions stay as they are, but for the epsilon that norms add.

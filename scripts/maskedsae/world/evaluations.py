@@ -6,6 +6,7 @@ this is and is not. No text of the eight OOD sets is used, and texts that the la
 
 import random
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,20 +65,20 @@ class Supply:
         seen = {text: prompt[:LONGEST] in self.corpus for text, prompt in texts if prompt not in self.ood}
         order = sorted(seen)
         random.Random(f"{self.seed} {kind}").shuffle(order)
-        self.texts[kind] = sorted(order, key=seen.get)
+        self.texts[kind] = sorted(order, key=lambda text: seen[text])
         self.unseen[kind] = len(seen) - sum(seen.values())
 
     def take(self, kind: str, needed: int, again: bool = False) -> list[str]:
         """The next texts; where they end an error, or with `again` on with the first ones."""
         texts, unseen, begin = self.texts[kind], self.unseen[kind], self.next[kind]
-        there = unseen if again and needed <= unseen else len(texts)
+        available = unseen if again and needed <= unseen else len(texts)
         together = needed if again else begin + needed
-        if together > there:
+        if together > available:
             raise InputError(
-                f"saebench: {kind}: sae-probes has {there:,} such texts, the stand-ins need {together:,}: lower the "
-                "set sizes of saebench.sparse_probing and saebench.scr_and_tpp"
+                f"saebench: {kind}: sae-probes has {available:,} such texts, the stand-ins need {together:,}: lower "
+                "the set sizes of saebench.sparse_probing and saebench.scr_and_tpp"
             )
-        places = [place % there for place in range(begin, begin + needed)]
+        places = [place % available for place in range(begin, begin + needed)]
         self.next[kind] = begin + needed
         self.trained_on[kind] += sum(place >= unseen for place in places)
         return [texts[place] for place in places]
@@ -87,6 +88,10 @@ class Supply:
         kinds = dict.fromkeys(made_of.values())
         trained_on = {kind: self.trained_on[kind] for kind in kinds if self.trained_on[kind]}
         return {"rows": rows, "made_of": made_of, "rows_in_the_language_models_corpus": trained_on}
+
+
+# Writes a set into a folder, and returns what the manifest says of it.
+Maker = Callable[[Path, Supply, Needs], dict[str, Any]]
 
 
 def write_data(manifest: str | Path, settings: Texts, corpus: str | None) -> None:
@@ -99,34 +104,49 @@ def write_data(manifest: str | Path, settings: Texts, corpus: str | None) -> Non
 
 def write_stand_ins(folder: Folder, needs: Needs, corpus: Path | None, seed: int) -> None:
     """Every set that SAEBench's settings ask for; `corpus` is what the run's language models trained on."""
-    makers = {BIOS: people, AMAZON: reviews, NEWS: news, CODE: code, EUROPARL: languages}
+    makers: dict[str, Maker] = {BIOS: people, AMAZON: reviews, NEWS: news, CODE: code, EUROPARL: languages}
     supply = Supply(corpus, seed)
     for name in needs.sets():
-        make = makers.get(name, plain_text)
-        folder.add(name, {"source": "stand-in"}, lambda aside, make=make: make(aside, supply, needs), again=True)
+        maker = makers.get(name, plain_text)
+
+        def write(aside: Path, make: Maker = maker) -> dict[str, Any]:
+            return make(aside, supply, needs)
+
+        folder.add(name, {"source": "stand-in"}, write, again=True)
+
+
+Groups = dict[tuple[str, float], labelled.Texts]  # by kind and by the number that the second label has
 
 
 def people(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
     """Where a kind's texts run out, classes that SAEBench never sets against each other share some."""
-    texts = {(occupation, GENDERS[sex]): texts for (occupation, sex), texts in labelled.people().items()}
+    texts: Groups = {(occupation, GENDERS[sex]): texts for (occupation, sex), texts in labelled.people().items()}
     columns = ("hard_text", "profession", "gender")
-    return two_labels(folder, supply, needs.cells(BIOS), texts, PROFESSIONS, columns, again=True)
+    return two_labels(folder, supply, needs.per_class_and_group(BIOS), texts, PROFESSIONS, columns, again=True)
 
 
 def reviews(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
-    texts = {(kind, RATINGS[sign]): texts for (kind, sign), texts in labelled.reviews().items()}
-    return two_labels(folder, supply, needs.cells(AMAZON), texts, CATEGORIES, ("text", "category", "rating"))
+    texts: Groups = {(kind, RATINGS[sign]): texts for (kind, sign), texts in labelled.reviews().items()}
+    columns = ("text", "category", "rating")
+    return two_labels(folder, supply, needs.per_class_and_group(AMAZON), texts, CATEGORIES, columns)
 
 
 def two_labels(
-    folder: Path, supply: Supply, cells: dict, texts: dict, classes: dict, names: tuple[str, str, str], again=False
+    folder: Path,
+    supply: Supply,
+    needed: Mapping[tuple[int, float], Sizes],
+    texts: Groups,
+    classes: Mapping[str, tuple[int, ...]],
+    names: tuple[str, str, str],
+    again: bool = False,
 ) -> dict[str, Any]:
     for (kind, group), of_kind in texts.items():
         supply.add(f"{kind}, {names[2]} {group}", of_kind)
     stand_ins = {class_: kind for kind, its_classes in classes.items() for class_ in its_classes}
-    columns = {split: {name: [] for name in names} for split in ("train", "test")}
-    rows, made_of = {split: {} for split in columns}, {}
-    for (class_, group), sizes in sorted(cells.items()):
+    columns: dict[str, dict[str, list[Any]]] = {split: {name: [] for name in names} for split in ("train", "test")}
+    rows: dict[str, dict[str, int]] = {split: {} for split in columns}
+    made_of: dict[str, str] = {}
+    for (class_, group), sizes in sorted(needed.items()):
         if class_ not in stand_ins:
             raise InputError(
                 f"saebench.scr_and_tpp.class_pairs: nothing stands in for {names[1]} {class_}: known are "
@@ -136,7 +156,8 @@ def two_labels(
         made_of[f"{class_}, {group}"] = kind
         for split, part in split_up(supply.take(kind, sum(sizes.values()), again), sizes).items():
             rows[split][f"{class_}, {group}"] = len(part)
-            for name, values in zip(names, (part, [class_] * len(part), [group] * len(part)), strict=True):
+            values_of: tuple[list[Any], ...] = (part, [class_] * len(part), [group] * len(part))
+            for name, values in zip(names, values_of, strict=True):
                 columns[split][name] += values
     write_splits(folder, columns)
     return supply.record(rows, made_of)
@@ -148,7 +169,7 @@ def split_up(texts: list[str], sizes: Sizes) -> dict[str, list[str]]:
 
 def news(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
     sizes = needs.per_class()
-    columns = {split: {"text": [], "label": []} for split in sizes}
+    columns: dict[str, dict[str, list[Any]]] = {split: {"text": [], "label": []} for split in sizes}
     for topic, texts in labelled.news().items():
         supply.add(topic, texts)
     for label, topic in TOPICS.items():
@@ -172,10 +193,10 @@ def code(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
 
 def languages(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
     needed = sum(needs.per_class().values()) + 1  # likewise
-    for language, texts in labelled.sentences().items():
-        supply.add(language, texts)
-    texts = {code: supply.take(language, needed) for code, language in LANGUAGES.items()}
-    write_europarl(folder, {code: [{code: text} for text in part] for code, part in texts.items()})
+    for language, sentences in labelled.sentences().items():
+        supply.add(language, sentences)
+    texts = {short: supply.take(language, needed) for short, language in LANGUAGES.items()}
+    write_europarl(folder, {short: [{short: text} for text in part] for short, part in texts.items()})
     return supply.record({"train": dict.fromkeys(LANGUAGE_PAIRS.values(), needed)}, LANGUAGES)
 
 

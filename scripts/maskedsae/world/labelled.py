@@ -5,6 +5,7 @@ A kind is a list of (text, the prompt that it is of).
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import cache
 
 import pandas as pd
@@ -47,7 +48,7 @@ FOREIGN = (
     *(*OTHER_CODE, SEX_OF_TEXTS, "57_wikidatais_alive", "58_wikidatapolitical_party", "111_yelp_data"),
     *OCCUPATIONS.values(),
 )
-FREQUENT = {  # words; of Italian and Romanian, too, so that they are not taken for another
+FREQUENT_WORDS = {  # of Italian and Romanian, too, so that they are not taken for another
     "English": "the and of to that was for with his this is are be by it from not you which have they",
     "French": "le la les des est une dans pour que qui avec sur au par ce il pas vous nous sont cette du et aux ou",
     "Spanish": "el los las que una por con para del se su como más pero este está lo son al sus y en un es de la",
@@ -55,7 +56,7 @@ FREQUENT = {  # words; of Italian and Romanian, too, so that they are not taken 
     "Italian": "il che di della per una sono non con del è dei gli alla nel e la le un in da al",
     "Romanian": "și în la pe cu din care este pentru sau nu se de un o mai",
 }
-FREQUENT = {language: frozenset(words.split()) for language, words in FREQUENT.items()}
+FREQUENT = {language: frozenset(words.split()) for language, words in FREQUENT_WORDS.items()}
 LANGUAGES = ("English", "French", "Spanish", "Portuguese", "Chinese")
 SENTENCE = re.compile(r"(?<=[.!?;:。])\s*|\n+|\\n|<[^>]*>")
 SHORTEST_SENTENCE = {"Chinese": 15, "other": 30}  # characters
@@ -75,11 +76,11 @@ def prompts(source: str, *targets: str) -> tuple[str, ...]:
 def people() -> dict[tuple[str, str], Texts]:
     """By occupation and sex of the person whose name ends the text. Texts that two files give an occupation are left
     out, and those of people whose sex nothing tells."""
-    occupations = defaultdict(set)
+    occupations: dict[str, set[str]] = defaultdict(set)
     for occupation, source in OCCUPATIONS.items():
         for prompt in prompts(source, "1"):
             occupations[prompt].add(occupation)
-    texts = {(occupation, sex): [] for occupation in OCCUPATIONS for sex in SEXES}
+    texts: dict[tuple[str, str], Texts] = {(occupation, sex): [] for occupation in OCCUPATIONS for sex in SEXES}
     sex_of = sexes()
     for prompt, found in occupations.items():
         name, text = name_at_end(prompt), ending(prompt)
@@ -91,7 +92,8 @@ def people() -> dict[tuple[str, str], Texts]:
 
 def sexes() -> dict[tuple[str, ...], str]:
     """By full name, if all labelled texts that end at it agree; by first name, if two or more bearers do, and all."""
-    full, first = defaultdict(set), defaultdict(list)
+    full: dict[tuple[str, str], set[str]] = defaultdict(set)
+    first: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for sex in SEXES:
         for prompt in prompts(SEX_OF_TEXTS, sex):
             if name := name_at_end(prompt):
@@ -120,7 +122,7 @@ def ending(prompt: str) -> str:
 def reviews() -> dict[tuple[str, str], Texts]:
     """By kind and sign. Phrases that are a part of one of the sentences are left out: both are of film reviews."""
     sentences = "\n".join(prompts("113_movie_sent"))
-    texts = {}
+    texts: dict[tuple[str, str], Texts] = {}
     for sign, one, top in (("negative", "0", "0"), ("positive", "1", "4")):
         moods = ("happiness",) if sign == "positive" else ("sadness", "worry")
         phrases = [text for text in prompts("92_glue_sst2", one) if text.strip() not in sentences]
@@ -132,7 +134,7 @@ def reviews() -> dict[tuple[str, str], Texts]:
     return texts
 
 
-def whole(texts) -> Texts:
+def whole(texts: Iterable[str]) -> Texts:
     return [(text, text) for text in texts]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ..jobs.device import set_threads
 from ..jobs.errors import InputError
@@ -15,7 +15,7 @@ from ..jobs.log import log
 from ..jobs.progress import Progress
 from .architectures import build_model, scale_residual_stream, share_letters
 from .settings import LanguageModelSettings, LanguageModelTraining
-from .spelling import ANSWER, TEMPLATE_TOKEN, TEXT, Speller
+from .spelling import ANSWER, TEMPLATE_TOKEN, TEXT, Ints, Speller
 from .tokenizer import read_texts, train_tokenizer
 
 LOSS_WEIGHTS = {TEXT: 1.0, ANSWER: 0.5, TEMPLATE_TOKEN: 0.2}  # of the mean over tokens of that kind; words: none
@@ -26,7 +26,10 @@ WARMUP = 20  # steps
 def train_language_model(
     corpus_path: str | Path, config_file: str | Path, settings: LanguageModelSettings, threads: int
 ) -> None:
-    """Train tokenizer and model into the folder of `config_file`. The same arguments, versions and threads give the same bytes."""
+    """Train tokenizer and model into the folder of `config_file`.
+
+    The same arguments, versions and threads give the same bytes.
+    """
     family, size, seed = settings.family, settings.training, settings.seed
     set_threads(threads)
     folder = Path(config_file).parent
@@ -42,7 +45,7 @@ def train_language_model(
 
 def train(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerFast,
     corpus_path: str | Path,
     settings: LanguageModelTraining,
     seed: int,
@@ -57,27 +60,28 @@ def train(
     model.train()
     with Progress(f"{model.config.model_type} language model", settings.steps, "steps") as progress:
         for rows in text.reshape(settings.steps, -1, settings.context):
-            ids, kinds = speller.rows(settings.spelling_rows, settings.context, rng)
-            ids = torch.from_numpy(np.concatenate([rows, ids]))
-            kinds = torch.from_numpy(np.concatenate([np.full_like(rows, TEXT), kinds]))
+            spelling, kinds_of_spelling = speller.rows(settings.spelling_rows, settings.context, rng)
+            ids = torch.from_numpy(np.concatenate([rows, spelling]))
+            kinds = torch.from_numpy(np.concatenate([np.full_like(rows, TEXT), kinds_of_spelling]))
             losses = losses_by_kind(model, ids, kinds)
             optimizer.zero_grad()
-            sum(LOSS_WEIGHTS[kind] * loss for kind, loss in losses.items()).backward()
+            total = sum(LOSS_WEIGHTS[kind] * loss for kind, loss in losses.items())
+            assert isinstance(total, torch.Tensor)  # and not the 0 of an empty sum
+            total.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
             history.append([losses[TEXT].item(), losses[ANSWER].item()])
             progress.advance(1, "loss of text {:.2f}, of letters {:.2f}".format(*history[-1]))
     last_tenth = history[-settings.steps // 10 :]
-    losses = np.mean(last_tenth, axis=0)
-    log.info("%s language model: loss of text %.2f, of letters %.2f at the end", model.config.model_type, *losses)
+    text_and_letters = np.mean(last_tenth, axis=0)
+    family = model.config.model_type
+    log.info("%s language model: loss of text %.2f, of letters %.2f at the end", family, *text_and_letters)
     model.eval()
     scale_residual_stream(model, RESIDUAL_RMS / residual_rms(model, ids))
 
 
-def text_rows(
-    tokenizer: PreTrainedTokenizerBase, corpus_path: str | Path, settings: LanguageModelTraining
-) -> np.ndarray:
+def text_rows(tokenizer: PreTrainedTokenizerBase, corpus_path: str | Path, settings: LanguageModelTraining) -> Ints:
     """Enough rows of packed text for the run, in the corpus's order; each begins with BOS if the tokenizer adds it."""
     lead = tokenizer.encode("")
     length = settings.context - len(lead)
@@ -92,7 +96,8 @@ def text_rows(
 
 
 def rate(step: int, steps: int) -> float:
-    return min((step + 1) / WARMUP, 0.5 * (1 + np.cos(np.pi * step / steps)))
+    share: float = min((step + 1) / WARMUP, 0.5 * (1 + np.cos(np.pi * step / steps)))
+    return share
 
 
 def losses_by_kind(model: PreTrainedModel, ids: torch.Tensor, kinds: torch.Tensor) -> dict[int, torch.Tensor]:
@@ -109,7 +114,8 @@ def residual_rms(model: PreTrainedModel, ids: torch.Tensor) -> float:
     layers = model.config.num_hidden_layers
     middle = min(layers // 2 + 1, layers - 1)  # hidden_states begins with the embedding and ends after the final norm
     states = model(input_ids=ids, output_hidden_states=True).hidden_states[middle]
-    return states[:, 1:].pow(2).mean().sqrt().item()
+    rms: float = states[:, 1:].pow(2).mean().sqrt().item()
+    return rms
 
 
 def publish(temporary: Path, folder: Path) -> None:

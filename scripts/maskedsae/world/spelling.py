@@ -1,11 +1,16 @@
 """SAEBench's first-letter task as training rows: "... cat has the first letter: C\n..." in token ids."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from .tokenizer import LETTERS, TEMPLATE
 
 TEXT, WORD, TEMPLATE_TOKEN, ANSWER = range(4)  # what a token is
+
+Ints = NDArray[Any]
 
 
 class Speller:
@@ -23,7 +28,7 @@ class Speller:
         self.bos = tokenizer.bos_token_id
         self.always_bos = tokenizer.encode("")[:1] == [self.bos]
 
-    def rows(self, count: int, length: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def rows(self, count: int, length: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
         """Token ids and kinds, (count, length) each; BOS leads all rows if the tokenizer adds it, else half."""
         per_line = len(self.head) + 3
         lines = -(-length // per_line)
@@ -49,14 +54,17 @@ class Speller:
 
 def alphabetic_ids(tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
     """The ids of tokens made of letters a to z alone, after at most one space, by initial: as SAEBench picks them."""
-    ids_by_letter = [[] for _ in LETTERS]
+    ids_by_letter: list[list[int]] = [[] for _ in LETTERS]
     for token_id in range(len(tokenizer)):
-        word = tokenizer.convert_tokens_to_string([tokenizer.convert_ids_to_tokens(token_id)]).removeprefix(" ")
+        token = tokenizer.convert_ids_to_tokens(token_id)
+        assert isinstance(token, str)  # a list only for a list
+        word = tokenizer.convert_tokens_to_string([token]).removeprefix(" ")
         if word.isascii() and word.isalpha():
             ids_by_letter[LETTERS.index(word[0].upper())].append(token_id)
     return ids_by_letter
 
 
 def one_id(tokenizer: PreTrainedTokenizerFast, text: str) -> int:
+    token_id: int
     (token_id,) = tokenizer.encode(text, add_special_tokens=False)
     return token_id

@@ -2,7 +2,9 @@
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -20,13 +22,16 @@ SHORTEST = 80  # characters: below it the sets hold names, headlines and sums, n
 LONGEST = 2_000  # of one document, so that no source is a handful of long ones (cancer papers are 8,192 each)
 MOST_PER_SOURCE = 1_000_000  # characters: no programming language or paper collection may fill the corpus
 
+Item = TypeVar("Item")
+
 
 def read_prompts(path: Path) -> list[str]:
     """The distinct prompts of one data set, in the file's order."""
     rows = pd.read_csv(path, dtype={"prompt": str})
     if path.name.split(".")[0] in ONE_KIND:
         rows = rows[rows["target"] == 1]
-    return rows["prompt"].dropna().drop_duplicates().tolist()
+    prompts: list[str] = rows["prompt"].dropna().drop_duplicates().tolist()
+    return prompts
 
 
 def ood_prompts() -> set[str]:
@@ -71,7 +76,7 @@ def write_corpus(path: str | Path, characters: int, seed: int) -> None:
     log.info("corpus: %d documents of %d sources", len(chosen), len({source for source, _ in chosen}))
 
 
-def take(items: list, characters: int, length=len) -> list:
+def take(items: list[Item], characters: int, length: Callable[[Any], int] = len) -> list[Item]:
     """The first items, until they hold `characters` characters."""
     total = 0
     for count, item in enumerate(items):

@@ -19,12 +19,12 @@ from .panels import Grid, legend_above, new_figure, points, spread
 
 CHANCE = 0.5
 HATCHES = ("", "////", "xxxx", "....")
-Entry = dict[str, Any]  # of ood_differences.json
+Difference = dict[str, Any]  # one of ood_differences.json
 
 ORACLE: dict[str, Any] = {"color": INK, "linewidth": 1.2, "linestyle": (0, (5, 2))}
 
 
-def figure1(grid: Grid, note: str, differences: list[Entry]) -> Figure:
+def figure1(grid: Grid, note: str, differences: list[Difference]) -> Figure:
     """Mean OOD AUC at the smallest l0: a bar for each stream of the model's table, the oracle as a line."""
     figure = new_figure(3.2, note)
     panels = figure.subplots(1, len(grid.models), sharey=True, squeeze=False)[0]
@@ -36,34 +36,34 @@ def figure1(grid: Grid, note: str, differences: list[Entry]) -> Figure:
     return figure
 
 
-def _bars(axes: Axes, grid: Grid, model: str, differences: list[Entry]) -> None:
+def _bars(axes: Axes, grid: Grid, model: str, differences: list[Difference]) -> None:
     l0, streams = grid.smallest(model), grid.compared(model)
     for place, stream in enumerate(streams):
         mean = grid.values(model, stream, l0, "ood.auc").mean()
         low, high = error_bar(grid, model, stream, l0)
-        looks = {"color": grid.looks[stream.name].light, "edgecolor": INK, "linewidth": 0.7}
-        hatch = {"hatch": HATCHES[min(place, 3)], "hatchcolor": PAPER}
+        looks: dict[str, Any] = {"color": grid.looks[stream.name].light, "edgecolor": INK, "linewidth": 0.7}
+        hatch: dict[str, Any] = {"hatch": HATCHES[min(place, 3)], "hatchcolor": PAPER}
         axes.bar(place, mean - CHANCE, bottom=CHANCE, width=0.56, **looks, **hatch)
         axes.errorbar(place, mean, yerr=[[mean - low], [high - mean]], color=INK, capsize=3.5, elinewidth=1, zorder=4)
         box = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}
-        shown = {"ha": "center", "fontweight": "bold", "zorder": 5, "bbox": box}
-        axes.annotate(f"{mean:.3f}", (place, max(high, mean)), xytext=(0, 4), textcoords="offset points", **shown)
+        words: dict[str, Any] = {"ha": "center", "fontweight": "bold", "zorder": 5, "bbox": box}
+        axes.annotate(f"{mean:.3f}", (place, max(high, mean)), xytext=(0, 4), textcoords="offset points", **words)
     oracle = grid.scores.oracle(model)
     axes.axhline(oracle, **ORACLE, zorder=2.5)
-    shown = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom", "zorder": 5}
-    axes.annotate(f"oracle {oracle:.3f}", (1, oracle), xytext=(0, 2.5), textcoords="offset points", **shown)
+    at_the_right: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom", "zorder": 5}
+    axes.annotate(f"oracle {oracle:.3f}", (1, oracle), xytext=(0, 2.5), textcoords="offset points", **at_the_right)
     axes.set_title(f"{model}, l0 = {l0}")
     gains = [gain(differences, grid, model, stream, l0) for stream in streams]
-    names = [f"{fill(grid.label(stream), 26)}\n{words}" for stream, words in zip(streams, gains, strict=True)]
+    names = [f"{fill(grid.label(stream), 26)}\n{gained}" for stream, gained in zip(streams, gains, strict=True)]
     axes.set_xticks(range(len(streams)), names, linespacing=1.5)
     axes.set_xlim(-0.55, len(streams) - 0.1)
     axes.tick_params(axis="x", length=0)
     axes.grid(False, axis="x")
 
 
-def gain(differences: list[Entry], grid: Grid, model: str, stream: Stream, l0: int) -> str:
+def gain(differences: list[Difference], grid: Grid, model: str, stream: Stream, l0: int) -> str:
     """Over the unmasked SAE of the same l0 and seed: mean, and its standard deviation or interval as in `error_bar`."""
-    cells = {cell_key(entry): entry["ood"] for entry in differences}
+    cells = {cell_key(difference): difference["ood"] for difference in differences}
     wanted = [(model, stream.name, grid.trainer.name, l0, seed) for seed in grid.shown.seeds]
     if not any(key in cells for key in wanted):
         return ""
@@ -80,8 +80,8 @@ def gain(differences: list[Entry], grid: Grid, model: str, stream: Stream, l0: i
     return words.replace("-", MINUS)
 
 
-def cell_key(entry: Entry) -> tuple[Any, ...]:
-    return tuple(entry[name] for name in ("model", "stream", "trainer", "l0", "seed"))
+def cell_key(difference: Difference) -> tuple[Any, ...]:
+    return tuple(difference[name] for name in ("model", "stream", "trainer", "l0", "seed"))
 
 
 def error_bar(grid: Grid, model: str, stream: Stream, l0: int) -> tuple[float, float]:
@@ -116,8 +116,8 @@ def auc_by_k(grid: Grid, note: str, asked: Sequence[int]) -> Figure:
         axes.set_title(f"{model}, l0 = {grid.smallest(model)}")
     for axes in panels[-1]:
         axes.set_xlabel("latents given to the probe (k)")
-    oracle = Line2D([], [], **ORACLE, label="oracle")
-    legend_above(figure, grid, (oracle,))
+    dashed = Line2D([], [], **ORACLE, label="oracle")
+    legend_above(figure, grid, (dashed,))
     return figure
 
 
@@ -146,6 +146,6 @@ def ood_datasets(grid: Grid, note: str) -> Figure:
             axes.axhspan(row - 0.5, row + 0.5, color=GRID, alpha=0.35, linewidth=0, zorder=0)
     panels[0].set_yticks(range(len(names)), [name.split("_", 1)[1].replace("_", " ") for name in names])
     panels[0].set_ylim(len(names) - 0.5, -0.5)
-    oracle = Line2D([], [], color=INK, linewidth=0, marker="|", markersize=9, markeredgewidth=1.6, label="oracle")
-    legend_above(figure, grid, (oracle,))
+    stroke = Line2D([], [], color=INK, linewidth=0, marker="|", markersize=9, markeredgewidth=1.6, label="oracle")
+    legend_above(figure, grid, (stroke,))
     return figure

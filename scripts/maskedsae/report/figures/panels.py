@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
@@ -101,11 +102,13 @@ def spread(values: Floats) -> Floats:
 def new_figure(height: float, note: str, width: float = WIDTH) -> Figure:
     """`note` stands below all panels: what these numbers are not."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.05)
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(w_pad=0.06, h_pad=0.05)
     if note:
         note = fill(note, int(NOTE_LETTERS * width))
         share = NOTE_INCHES * (1 + note.count("\n") / 2) / height
-        figure.get_layout_engine().set(rect=(0, share, 1, 1 - share))
+        engine.set(rect=(0, share, 1, 1 - share))
         figure.text(0.5, share * 0.45, note, color=ALERT, fontsize=8, fontweight="bold", ha="center", va="center")
     return figure
 

@@ -61,10 +61,10 @@ def metrics_achieved(grid: Grid, note: str) -> Figure:
         baseline = next((other for other in grid.streams(model) if other.is_baseline), None)
         if baseline and not stream.is_baseline:
             for nominal, l0, value in zip(nominals, l0s, values, strict=True):
-                there = _baseline_at(grid, model, stream, baseline, nominal, key)
-                if there is not None:
-                    gap = {"color": look.light, "linewidth": 0.9, "linestyle": ":"}
-                    axes.plot([l0, l0], scaled(np.array([value, there])), **gap)
+                interpolated = _baseline_at(grid, model, stream, baseline, nominal, key)
+                if interpolated is not None:
+                    gap: dict[str, Any] = {"color": look.light, "linewidth": 0.9, "linestyle": ":"}
+                    axes.plot([l0, l0], scaled(np.array([value, interpolated])), **gap)
 
     return _small_multiples(grid, note, "l0 on clean text", draw)
 
@@ -117,11 +117,11 @@ def tradeoff(grid: Grid, note: str) -> Figure:
         model, l0, joined = table.model, grid.smallest(table.model), []
         for stream in sorted(map(grid.shown.stream, table.streams), key=lambda stream: stream.p):
             keys = (variance.key, absorption.key, ACHIEVED_L0)
-            x, y, l0_there = (grid.values(model, stream, l0, key).mean() for key in keys)
+            x, y, l0_achieved = (grid.values(model, stream, l0, key).mean() for key in keys)
             place = (variance.scaled(x), absorption.scaled(y))
             joined += [place] if stream.as_in_the_paper else []
             axes.plot(*place, zorder=3, **grid.looks[stream.name].line | {"linestyle": "none", "markersize": 7})
-            words = f"{f'p = {stream.p:g}' if stream.as_in_the_paper else stream.name}\nl0 {l0_there:.1f}"
+            words = f"{f'p = {stream.p:g}' if stream.as_in_the_paper else stream.name}\nl0 {l0_achieved:.1f}"
             behind = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
             axes.annotate(words, place, xytext=(7, 5), textcoords="offset points", fontsize=7.5, bbox=behind)
         axes.plot(*zip(*joined, strict=True), color=MUTED, linewidth=1, zorder=2)

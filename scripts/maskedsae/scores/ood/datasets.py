@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ...jobs.errors import InputError
 from ...text.sae_probes_data import data_folder
@@ -34,7 +35,7 @@ LABELS = {
 @dataclass(frozen=True)
 class Texts:
     prompts: list[str]
-    labels: np.ndarray  # 0 or 1
+    labels: NDArray[np.int64]  # 0 or 1
 
 
 def load(name: str, rows: int, folder: Path | None = None) -> tuple[Texts, Texts]:
@@ -63,7 +64,7 @@ def read(path: Path, spellings: dict[str, int], rows: int | None = None) -> Text
     return Texts(table["prompt"].tolist(), table["target"].map(spellings).to_numpy(np.int64))
 
 
-def number_texts(*prompts: list[str]) -> list[np.ndarray]:
+def number_texts(*prompts: list[str]) -> list[NDArray[np.int64]]:
     """For each list a number a text, the same for the same text: so that repeats are known without the texts."""
     numbers: dict[str, int] = {}
     return [np.array([numbers.setdefault(text, len(numbers)) for text in part]) for part in prompts]

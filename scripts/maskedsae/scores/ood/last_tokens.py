@@ -21,7 +21,7 @@ from .settings import OodTexts
 def token_ids(tokenizer: PreTrainedTokenizerBase, prompt: str, bos: bool, max_tokens: int) -> list[int]:
     """At most `max_tokens`, cut off on the left; BOS, if there is one, stays first and counts."""
     start = [tokenizer.bos_token_id] if bos else []
-    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    ids: list[int] = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     ids = start + ids[max(0, len(ids) - (max_tokens - len(start))) :]
     if not ids:
         raise InputError(f"ood: the prompt {prompt!r} has no token: set ood.bos to true")

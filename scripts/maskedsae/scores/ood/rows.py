@@ -63,9 +63,9 @@ def write_scores(path: str | Path, scored: list[Scored]) -> None:
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(COLUMNS)
-    for of in scored:
-        for row, label, score in zip(of.rows.tolist(), of.labels.tolist(), of.scores.tolist(), strict=True):
-            lines.writerow((of.dataset, of.test, row, label, score))
+    for test in scored:
+        for row, label, score in zip(test.rows.tolist(), test.labels.tolist(), test.scores.tolist(), strict=True):
+            lines.writerow((test.dataset, test.test, row, label, score))
     write_bytes(path, text.getvalue().encode())
 
 

@@ -124,7 +124,8 @@ def score(
     probed = Parallel(n_jobs=workers)(delayed(probe)(task, penalty, ks, settings) for task in tasks)
     scored = [probes[headline].tests for probes in probed]
     resampled = [
-        {test: of.resampled_aucs(settings.bootstrap, settings.seed) for test, of in tests.items()} for tests in scored
+        {test: rows.resampled_aucs(settings.bootstrap, settings.seed) for test, rows in tests.items()}
+        for tests in scored
     ]
     result = {
         "protocol": {key: value for key, value in plain(settings).items() if key != "code"},
@@ -172,12 +173,12 @@ def probe(task: Task, penalty: str, ks: Sequence[int], settings: Probing) -> dic
 def of_dataset(task: Task, probes: dict[int, Probed], headline: int, resampled: dict[str, Floats]) -> dict[str, Any]:
     about, tests = probes[headline]
     result: dict[str, Any] = {
-        test: {"auc": of.auc, "interval": interval(resampled[test]), **task.tests[test].balance}
-        for test, of in tests.items()
+        test: {"auc": rows.auc, "interval": interval(resampled[test]), **task.tests[test].balance}
+        for test, rows in tests.items()
     }
     result |= {"features": headline, **about, "train": task.train.balance, "classes": task.classes}
     result["by_k"] = {
-        k: {test: of.auc for test, of in tests.items()} | {"C": about["C"], "weights": about["weights"]}
+        k: {test: rows.auc for test, rows in tests.items()} | {"C": about["C"], "weights": about["weights"]}
         for k, (about, tests) in probes.items()
     }
     if task.latents:

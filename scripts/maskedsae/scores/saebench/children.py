@@ -33,22 +33,23 @@ Work = Callable[[], Any]
 
 
 def run_child(folder: Path, output: Path, what: str, work: Work) -> Any:
-    """Run `work` in a fork whose current folder is `folder` and whose output goes to the file `output`; what it returned."""
-    # What is there by now the child need not go through: 0.35 s for each gc.collect() of SAEBench.
+    """Run `work` in a fork, in the folder `folder` and with its output in the file `output`; what it returned."""
+    # The objects that exist by now the child need not go through: 0.35 s for each gc.collect() of SAEBench.
     gc.freeze()
     context = multiprocessing.get_context("fork")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(folder, output, work, there), daemon=True)
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(folder, output, work, sending), daemon=True)
     process.start()
-    there.close()
+    sending.close()
     try:
-        outcome = _received(here, what, output)
+        outcome = _received(receiving, what, output)
         process.join()
     finally:
         if process.is_alive():  # this process is being stopped
             process.kill()
             process.join()
     if outcome is None:
+        assert process.exitcode is not None  # it was joined
         raise InputError(f"{what}: {_killed(process.exitcode)}; its last lines are in {output}")
     if "error" in outcome:
         for line in output.read_text(errors="replace").splitlines()[-LAST_LINES:]:

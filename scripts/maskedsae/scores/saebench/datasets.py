@@ -5,7 +5,7 @@ Each set is built aside, moved to its place whole, and only then recorded; a set
 """
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +95,13 @@ def checksums(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def write_parquet(path: Path, columns: dict[str, Iterable[Any]]) -> None:
+def write_parquet(path: Path, columns: Mapping[str, Iterable[Any]]) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink, compression="zstd")
     write_bytes(path, sink.getvalue().to_pybytes())
 
 
-def write_splits(folder: Path, splits: dict[str, dict[str, list[Any]]]) -> None:
+def write_splits(folder: Path, splits: Mapping[str, Mapping[str, Iterable[Any]]]) -> None:
     """A set with the splits that SAEBench reads whole: {"train": {column: values}, "test": …}."""
     for split, columns in splits.items():
         write_parquet(folder / f"{split}.parquet", columns)

@@ -41,6 +41,9 @@ class Bench:
         return max(1, self.batch_tokens // context)
 
 
+Saes = list[tuple[str, Any]]  # each with its name, as SAEBench takes them
+
+
 def seed_all(seed: int) -> None:
     """Absorption never uses its own seed, and the two probing evals leave NumPy's alone."""
     random.seed(seed)
@@ -59,7 +62,7 @@ def run(eval_name: str, bench: Bench, name: str, sae: Any, device: str) -> Path:
     return next(output.rglob("*_eval_results.json"), output / "missing")
 
 
-def _absorption(bench: Bench, saes: list[tuple[str, Any]], device: str, output: str) -> None:
+def _absorption(bench: Bench, saes: Saes, device: str, output: str) -> None:
     settings = {key: value for key, value in plain(bench.evals.absorption).items() if key != "bos"}
     config = absorption.AbsorptionEvalConfig(
         random_seed=bench.evals.seed, llm_batch_size=bench.batch(CONTEXT), **bench.of_model, **settings
@@ -68,7 +71,7 @@ def _absorption(bench: Bench, saes: list[tuple[str, Any]], device: str, output: 
     absorption.run_eval(config, saes, device, output, force_rerun=True)
 
 
-def _core(bench: Bench, saes: list[tuple[str, Any]], device: str, output: str) -> None:
+def _core(bench: Bench, saes: Saes, device: str, output: str) -> None:
     """As run_all_evals_dictionary_learning_saes calls it: `run_eval` is not made for SAEs of one's own."""
     core.multiple_evals(
         saes,
@@ -82,7 +85,7 @@ def _core(bench: Bench, saes: list[tuple[str, Any]], device: str, output: str) -
     )
 
 
-def _sparse_probing(bench: Bench, saes: list[tuple[str, Any]], device: str, output: str) -> None:
+def _sparse_probing(bench: Bench, saes: Saes, device: str, output: str) -> None:
     settings = plain(bench.evals.sparse_probing)
     config = sparse_probing.SparseProbingEvalConfig(
         random_seed=bench.evals.seed,
@@ -93,7 +96,7 @@ def _sparse_probing(bench: Bench, saes: list[tuple[str, Any]], device: str, outp
     sparse_probing.run_eval(config, saes, device, output, force_rerun=True)
 
 
-def _scr_or_tpp(bench: Bench, saes: list[tuple[str, Any]], device: str, output: str, perform_scr: bool) -> None:
+def _scr_or_tpp(bench: Bench, saes: Saes, device: str, output: str, perform_scr: bool) -> None:
     settings = {key: value for key, value in plain(bench.evals.scr_and_tpp).items() if key != "ties"}
     pairs = {name: [tuple(pair) for pair in pairs] for name, pairs in settings.pop("class_pairs").items()}
     config = scr_and_tpp.ScrAndTppEvalConfig(
@@ -107,12 +110,12 @@ def _scr_or_tpp(bench: Bench, saes: list[tuple[str, Any]], device: str, output: 
     scr_and_tpp.run_eval(config, saes, device, output, force_rerun=True)
 
 
-def _scr(*arguments: Any) -> None:
-    _scr_or_tpp(*arguments, perform_scr=True)
+def _scr(bench: Bench, saes: Saes, device: str, output: str) -> None:
+    _scr_or_tpp(bench, saes, device, output, perform_scr=True)
 
 
-def _tpp(*arguments: Any) -> None:
-    _scr_or_tpp(*arguments, perform_scr=False)
+def _tpp(bench: Bench, saes: Saes, device: str, output: str) -> None:
+    _scr_or_tpp(bench, saes, device, output, perform_scr=False)
 
 
 RUNNERS = {"absorption": _absorption, "core": _core, "sparse_probing": _sparse_probing, "tpp": _tpp, "scr": _scr}

@@ -7,7 +7,7 @@ that they stream, the rows that they have asked for are kept.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from ...jobs.log import log
 from ...jobs.progress import Progress
 from ...jobs.typed import plain
 from .datasets import Folder, write_code, write_europarl, write_splits
-from .rows import AMAZON, BIOS, CODE, EUROPARL, GROUPS, LANGUAGE_PAIRS, NEWS, Needs, set_of
+from .rows import AMAZON, BIOS, CODE, EUROPARL, GROUPS, LANGUAGE_PAIRS, NEWS, Needs, Sizes, set_of
 from .settings import Revision, Texts
 
 # Of the sets that SAEBench reads whole: the text's column, and the labels'.
@@ -70,12 +70,12 @@ class Hub:
         with self.explained():
             return HfApi().dataset_info(self.name, revision=self.revision).sha
 
-    def load(self, *arguments, **more):
+    def load(self, *arguments: Any, **more: Any) -> Any:
         log.info("%s: fetching %s", self.name, self.commit or f"from the folder {Path(self.name).absolute()}")
         with self.explained():
             return load_dataset(self.name, *arguments, revision=self.commit, **more)
 
-    def stream(self, *arguments, **more) -> Iterator[dict]:
+    def stream(self, *arguments: Any, **more: Any) -> Iterator[dict[str, Any]]:
         rows = self.load(*arguments, streaming=True, split="train", **more)
         with self.explained():
             yield from rows
@@ -83,6 +83,11 @@ class Hub:
     def record(self, rows: dict[str, Any]) -> dict[str, Any]:
         source = {"commit": self.commit} if self.commit else {"folder": str(Path(self.name).absolute())}
         return {**source, "rows": rows}
+
+
+# Fetches a set into a folder, and returns what the manifest says of it.
+Fetcher = Callable[[Path, Hub, Needs], dict[str, Any]]
+Classes = dict[str, list[Any]]  # {class: its texts, or the rows' numbers in their place}
 
 
 def write_data(manifest: str | Path, settings: Texts, corpus: str | None = None) -> None:
@@ -97,7 +102,7 @@ def write_data(manifest: str | Path, settings: Texts, corpus: str | None = None)
 def fetch(folder: Folder, needs: Needs, revisions: Sequence[Revision]) -> None:
     """Every set that SAEBench's settings ask for; one that is here from before is not fetched again."""
     disable_progress_bars()
-    revision_of = {entry.dataset: entry.revision for entry in revisions}
+    revision_of = {revision.dataset: revision.revision for revision in revisions}
     if unknown := sorted(set(revision_of) - set(needs.sets())):
         raise InputError(
             f"saebench.data.revisions: {unknown[0]} is none of the data sets to fetch: {', '.join(needs.sets())}"
@@ -108,7 +113,7 @@ def fetch(folder: Folder, needs: Needs, revisions: Sequence[Revision]) -> None:
         settings = {key: plain(getattr(needs.settings, key)) for key in ("seed", "code", *sections)}
         identity = {"source": "hub", "revision": hub.revision, "settings": settings}
 
-        def make(aside: Path, hub=hub, fetch_one=fetch_one) -> dict[str, Any]:
+        def make(aside: Path, hub: Hub = hub, fetch_one: Fetcher = fetch_one) -> dict[str, Any]:
             require_space(aside, SPACE, f"fetching {hub.name}")
             return fetch_one(aside, hub, needs)
 
@@ -116,7 +121,7 @@ def fetch(folder: Folder, needs: Needs, revisions: Sequence[Revision]) -> None:
 
 
 @contextmanager
-def readers_given(load: Callable) -> Iterator[None]:
+def readers_given(load: Callable[..., Any]) -> Iterator[None]:
     """SAEBench's readers, with `load` as their `load_dataset`."""
     modules = (dataset_utils, dataset_creation)
     originals = [module.load_dataset for module in modules]
@@ -129,7 +134,7 @@ def readers_given(load: Callable) -> Iterator[None]:
             module.load_dataset = original
 
 
-def draws(name: str, needs: Needs) -> Iterator[tuple[dict[str, list], dict[str, list]]]:
+def draws(name: str, needs: Needs) -> Iterator[tuple[Classes, Classes]]:
     """What SAEBench's readers take of this set: ({class: train texts}, {class: test texts}) of each eval in turn."""
     seed, paired = needs.settings.seed, needs.paired_sizes(1)
     for long in needs.probing.dataset_names:
@@ -146,7 +151,7 @@ def draws(name: str, needs: Needs) -> Iterator[tuple[dict[str, list], dict[str, 
                 )
 
 
-def chosen(long: str, data: tuple[dict, dict]) -> tuple[dict, dict]:
+def chosen(long: str, data: tuple[Classes, Classes]) -> tuple[Classes, Classes]:
     classes = chosen_classes_per_dataset[long]
     return dataset_utils.filter_dataset(data[0], classes), dataset_utils.filter_dataset(data[1], classes)
 
@@ -189,10 +194,11 @@ def counts(frame: pd.DataFrame) -> dict[str, int]:
 
 def require_rows(name: str, frames: dict[str, pd.DataFrame], needs: Needs) -> None:
     """SAEBench would stop at too few with a bare KeyError or AssertionError."""
+    needed: Mapping[Any, Sizes]  # by the values of the labels' columns
     if name == NEWS:
         needed = {(int(label),): needs.per_class() for label in chosen_classes_per_dataset[NEWS]}
     else:
-        needed = needs.cells(name)
+        needed = needs.per_class_and_group(name)
     _, labels = COLUMNS[name]
     for split, frame in frames.items():
         found = Counter(frame.itertuples(index=False, name=None))
@@ -211,7 +217,7 @@ def code(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
     of_each = sum(needs.per_class().values()) + 1
     with Progress(hub.name, of_each * len(chosen_classes_per_dataset[CODE]), "rows") as progress:
 
-        def recorded(_, streaming: bool, split: str, **more) -> Iterator[dict]:
+        def recorded(_: str, streaming: bool, split: str, **more: Any) -> Iterator[dict[str, Any]]:
             for row in hub.stream(**more):
                 rows.append((row["language"], row["code"]))
                 found[row["language"]] += 1
@@ -224,10 +230,10 @@ def code(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
 
 
 def europarl(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
-    rows: dict[str, list[dict]] = defaultdict(list)
+    rows: dict[str, list[dict[str, str]]] = defaultdict(list)
     found: Counter[str] = Counter()
 
-    def recorded(_, pair: str, streaming: bool, split: str) -> Iterator[dict]:
+    def recorded(_: str, pair: str, streaming: bool, split: str) -> Iterator[dict[str, Any]]:
         for row in hub.stream(pair):
             rows[pair].append(row["translation"])
             found[pair] += 1
@@ -238,17 +244,17 @@ def europarl(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
     return hub.record({"train": dict(found)})
 
 
-def read_all(hub: Hub, load: Callable, needs: Needs, found: Counter[str]) -> None:
+def read_all(hub: Hub, load: Callable[..., Any], needs: Needs, found: Counter[str]) -> None:
     """Let SAEBench's reader take what it takes of a stream; it asserts that this was enough."""
     try:
         with readers_given(load):
             for _ in draws(hub.name, needs):
                 pass
     except AssertionError as error:
-        there = ", ".join(f"{count:,} of {class_}" for class_, count in sorted(found.items()))
+        numbers = ", ".join(f"{count:,} of {class_}" for class_, count in sorted(found.items()))
         which = "each, over 534 characters long" if hub.name == CODE else "each"
         raise InputError(
-            f"saebench.data: {hub.name}: rows are {there or 'none'}, SAEBench needs "
+            f"saebench.data: {hub.name}: rows are {numbers or 'none'}, SAEBench needs "
             f"{sum(needs.per_class().values()):,} of {which}: {LOWER}"
         ) from error
 
@@ -274,7 +280,7 @@ def plain_text(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
 
 
 # Which settings decide a set's rows, and how it is fetched; any other set is core's.
-FETCHERS = {
+FETCHERS: dict[str, tuple[tuple[str, ...], Fetcher]] = {
     BIOS: (("sparse_probing", "scr_and_tpp"), whole),
     AMAZON: (("sparse_probing", "scr_and_tpp"), whole),
     NEWS: (("sparse_probing",), whole),

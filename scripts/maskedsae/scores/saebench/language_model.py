@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens import loading_from_pretrained as loading
-from transformer_lens.pretrained.weight_conversions import convert_gemma_weights, convert_neox_weights
+from transformer_lens.pretrained.weight_conversions.gemma import convert_gemma_weights
+from transformer_lens.pretrained.weight_conversions.neox import convert_neox_weights
 from transformers import AutoModelForCausalLM
 
 from ...activations.language_models import load_tokenizer, with_all_weights
@@ -59,7 +60,7 @@ def model_folder(facts: ModelFacts) -> str:
         return snapshot_download(facts.hub, revision=facts.commit, local_files_only=True)
     except Exception as error:
         raise InputError(
-            f"models: {facts['name']}: {facts['hub']} at {facts['commit']} is not on this machine: remove its "
+            f"models: {facts.name}: {facts.hub} at {facts.commit} is not on this machine: remove its "
             "model.json and give the same command where the network is, so that it is fetched again (HF_HOME must be "
             "a folder that both see)"
         ) from error

@@ -6,6 +6,7 @@ What SAEBench computes is left alone: these choose where it reads and writes, wh
 import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import datasets
 import huggingface_hub
@@ -18,7 +19,7 @@ from transformer_lens import HookedTransformer
 from .remembered import remembering_in
 
 
-def sorted_alpha_tokens(*arguments, **options) -> list[str]:
+def sorted_alpha_tokens(*arguments: Any, **options: Any) -> list[str]:
     return sorted(get_alpha_tokens(*arguments, **options))
 
 
@@ -27,12 +28,13 @@ def apply(model: HookedTransformer, folder: Path, probes: Path) -> None:
     name = model.cfg.model_name
 
     # 1. The model, instead of one from the hub by a name that transformer-lens knows, and fetched by each eval anew.
-    def given(wanted: str, *_, **__) -> HookedTransformer:
+    def given(wanted: str, *_: Any, **__: Any) -> HookedTransformer:
         if wanted != name:
             raise ValueError(f"SAEBench asked for the language model {wanted}, and this is {name}")
         return model
 
-    HookedTransformer.from_pretrained_no_processing = staticmethod(given)
+    hooked: Any = HookedTransformer  # mypy lets no method be replaced
+    hooked.from_pretrained_no_processing = staticmethod(given)
 
     # 2. The vocabulary's order differs from process to process, and absorption draws from it: seeding alone gives
     #    another score each time (0.716 and 0.802 on one SAE). These two modules hold a name of their own for it.

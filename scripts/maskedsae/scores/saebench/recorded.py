@@ -8,30 +8,32 @@ losses only the layers after the SAE's hook are computed, since those depend on 
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformer_lens import HookedTransformer
 
 from ...jobs.files import write_json
+
+Place = list[Any]  # of a value in the file, as JSON has it: [first byte, shape, dtype]
 
 
 class RecordedCalls:
     """A model's calls that depend on what it gives after `layer`. With `record`, that is kept (then `close`)."""
 
-    def __init__(self, model: HookedTransformer, path: Path, layer: int, record: bool = False):
+    def __init__(self, model: Any, path: Path, layer: int, record: bool = False):
         self.model, self.path = model, Path(path)
         self.hook = f"blocks.{layer}.hook_resid_post"
-        self._to_the_hook = {"names_filter": [self.hook], "stop_at_layer": layer + 1}
+        self._to_the_hook: dict[str, Any] = {"names_filter": [self.hook], "stop_at_layer": layer + 1}
         self._compute, self._forward = model.run_with_cache, model.forward
-        self.known = {} if record else json.loads(self.path.with_suffix(".json").read_text())
-        self.kept: dict[str, list] = {}
+        self.known: dict[str, Place] = {} if record else json.loads(self.path.with_suffix(".json").read_text())
+        self.kept: dict[str, Place] = {}
         self.hits = self.misses = 0
         self._file = open(self.path.with_suffix(".bin"), "wb") if record else None  # noqa: SIM115
         size = self.path.with_suffix(".bin").stat().st_size
         self._bytes = None if record or not size else torch.from_file(str(path) + ".bin", size=size, dtype=torch.uint8)
         model.run_with_cache, model.forward = self.run_with_cache, self.forward
 
-    def run_with_cache(self, input, **options):
+    def run_with_cache(self, input: Any, **options: Any) -> Any:
         key = self._key(input, options)
         if key in self.known:
             return None, {self.hook: self._read(key)}
@@ -41,7 +43,7 @@ class RecordedCalls:
             self.kept[key] = self._write(cache[self.hook])
         return output, cache
 
-    def forward(self, input, **options):
+    def forward(self, input: Any, **options: Any) -> Any:
         """Logits and losses: core asks for them thrice a batch: as they are, with the SAE put in, and with zeros."""
         if options.get("return_type") != "both":
             return self._forward(input, **options)
@@ -55,19 +57,22 @@ class RecordedCalls:
         self.misses += 1
         return self._forward(input, **options)
 
-    def _key(self, input, options: dict) -> str:
+    def _key(self, input: Any, options: dict[str, Any]) -> str:
+        given: list[Any]
         if isinstance(input, torch.Tensor):
             given = [list(input.shape), input.cpu().numpy().tobytes().hex()]
         else:  # text, whose tokens depend on this
             given = [list(input), self.model.cfg.default_prepend_bos]
         return hashlib.sha256(json.dumps([given, options], sort_keys=True).encode()).hexdigest()
 
-    def _write(self, value: torch.Tensor) -> list:
+    def _write(self, value: torch.Tensor) -> Place:
+        assert self._file is not None
         start = self._file.tell()
         self._file.write(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
         return [start, list(value.shape), str(value.dtype).removeprefix("torch.")]
 
     def _read(self, key: str) -> torch.Tensor:
+        assert self._bytes is not None  # a call that is known has its bytes
         self.hits += 1
         start, shape, dtype = self.known[key]
         kind = getattr(torch, dtype)

@@ -9,9 +9,10 @@ What is handed out is bit for bit what would be computed: the latents are kept s
 tensor that was changed since is not taken for the one that it was.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from typing import Any
 
 import torch
 
@@ -20,50 +21,53 @@ class Remembered:
     """`encode` and `decode` of an SAE, for as long as it is in use. Holds on to what it was given, so that no other
     tensor can come to lie at the same address."""
 
-    def __init__(self, sae):
+    def __init__(self, sae: Any):
         self._encode, self._decode = sae.encode, sae.decode
-        self._known: dict[tuple, dict] = {}
-        self._latest: tuple = (None, 0, {})  # what encode gave last, as it was, and its entry
+        self._known: dict[tuple[Any, ...], dict[str, Any]] = {}
+        # What encode gave last, its version then, and what is known of it.
+        self._latest: tuple[torch.Tensor | None, int, dict[str, Any]] = (None, 0, {})
         self.computed = {"encode": 0, "decode": 0}
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         key = (x.data_ptr(), x.shape, x.stride(), x.dtype, x._version)
         if key in self._known:
-            entry = self._known[key]
-            features = _dense(*entry["features"])
+            known = self._known[key]
+            features = _dense(*known["features"])
         else:
             features = self._encode(x)
             self.computed["encode"] += 1
-            entry = self._known[key] = {"x": x, "features": _sparse(features)}
-        self._latest = (features, features._version, entry)
+            known = self._known[key] = {"x": x, "features": _sparse(features)}
+        self._latest = (features, features._version, known)
         return features
 
     def decode(self, features: torch.Tensor) -> torch.Tensor:
-        latest, version, entry = self._latest
+        latest, version, known = self._latest
         unchanged = features is latest and features._version == version
-        if unchanged and "x_hat" in entry and entry["x_hat"]._version == entry["version"]:
-            return entry["x_hat"]
+        x_hat: torch.Tensor
+        if unchanged and "x_hat" in known and known["x_hat"]._version == known["version"]:
+            x_hat = known["x_hat"]
+            return x_hat
         x_hat = self._decode(features)
         self.computed["decode"] += 1
         if unchanged:
-            entry |= {"x_hat": x_hat, "version": x_hat._version}
+            known |= {"x_hat": x_hat, "version": x_hat._version}
         return x_hat
 
 
-def _sparse(dense: torch.Tensor) -> tuple:
+def _sparse(dense: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Size]:
     flat = dense.flatten()
-    where = flat.nonzero().squeeze(1)
-    return flat[where], where, dense.shape
+    places = flat.nonzero().squeeze(1)
+    return flat[places], places, dense.shape
 
 
-def _dense(values: torch.Tensor, where: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+def _dense(values: torch.Tensor, places: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     flat = torch.zeros(shape.numel(), dtype=values.dtype, device=values.device)
-    flat[where] = values
+    flat[places] = values
     return flat.view(shape)
 
 
 @contextmanager
-def remembering(sae):
+def remembering(sae: Any) -> Iterator[Remembered]:
     remembered = Remembered(sae)
     sae.encode, sae.decode = remembered.encode, remembered.decode
     try:
@@ -72,11 +76,11 @@ def remembering(sae):
         del sae.encode, sae.decode  # the class's own again
 
 
-def remembering_in(ablations: Callable) -> Callable:
+def remembering_in(ablations: Callable[..., Any]) -> Callable[..., Any]:
     """SAEBench's `perform_feature_ablations`, during which the test activations stay as they are."""
 
     @wraps(ablations)
-    def performed(probes, sae, *arguments, **options):
+    def performed(probes: Any, sae: Any, *arguments: Any, **options: Any) -> Any:
         with remembering(sae):
             return ablations(probes, sae, *arguments, **options)
 

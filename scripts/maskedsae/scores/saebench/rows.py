@@ -52,15 +52,15 @@ class Needs:
         sizes = {"train": self.paired.train_set_size, "test": self.paired.test_set_size}
         return {split: size // share for split, size in sizes.items()}
 
-    def cells(self, name: str) -> dict[tuple[int, float], Sizes]:
+    def per_class_and_group(self, name: str) -> dict[tuple[int, float], Sizes]:
         """{(class, group): rows} of a set that is labelled by both; a quarter of the set size, but where a pair of SCR
         is all positive or all negative, more than twice that."""
-        cells: dict[tuple[int, float], Sizes] = {}
+        needed: dict[tuple[int, float], Sizes] = {}
         groups = dataset_metadata[name]["column2_mapping"]
 
         def need(class_: int, group: float, sizes: Sizes) -> None:
-            before = cells.get((class_, group), {"train": 0, "test": 0})
-            cells[class_, group] = {split: max(before[split], sizes[split]) for split in before}
+            before = needed.get((class_, group), {"train": 0, "test": 0})
+            needed[class_, group] = {split: max(before[split], sizes[split]) for split in before}
 
         quarters = [
             (self.probing.dataset_names, self.probing_sizes(4)),
@@ -72,13 +72,13 @@ class Needs:
                     need(class_, group, sizes)
         for long in self.paired.dataset_names:
             for pair in self.paired.class_pairs[long] if set_of(long) == name else ():
-                for class_, own_group in zip(pair, GROUPS[name], strict=True):
+                for class_name, own_group in zip(pair, GROUPS[name], strict=True):
                     for group in GROUPS[name]:
                         quarter = self.paired_sizes(4)
                         biased = {split: 2 * size + 1 for split, size in quarter.items()}
-                        number = dataset_metadata[name]["column1_mapping"][class_]
+                        number = dataset_metadata[name]["column1_mapping"][class_name]
                         need(number, groups[group], biased if group == own_group else quarter)
-        return cells
+        return needed
 
     def per_class(self) -> Sizes:
         """Rows of each class of a set with one label: half the set size, as each class is set against others."""

@@ -1,4 +1,7 @@
-"""What SAEBench's evals are asked: section `saebench` of the configuration. Keys of an eval are SAEBench's own names."""
+"""What SAEBench's evals are asked: section `saebench` of the configuration.
+
+Keys of an eval are SAEBench's own names.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from typing import Any, Literal
 
 from ...jobs.typed import read
 
-# Settings that bear on single SAEs' scores only, and not on what all SAEs of a model share. What is shared is made with a
-# placeholder in the SAE's place, and with these values: little work where it is the SAE's, else SAEBench's defaults. None
-# of it draws from what the words or the probes are drawn from.
+# Settings that bear on single SAEs' scores only, and not on what all SAEs of a model share. What is shared is made with
+# a placeholder in the SAE's place, and with these values: little work where it is the SAE's, else SAEBench's defaults.
+# None of it draws from what the words or the probes are drawn from.
 PLACEHOLDER: dict[str, dict[str, Any]] = {
     "absorption": {
         "max_k_value": 1,

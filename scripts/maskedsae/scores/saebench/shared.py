@@ -1,8 +1,8 @@
 """What all SAEs of a language model share: SAEBench's first-letter probes, activations and class probes.
 
-Made by SAEBench's own evals, run once on a placeholder in the SAE's place, a few random latents: so every file is what SAEBench would have
-cached, under the name by which it finds it again. Scores with caches it makes itself differ from scores with ready
-ones, since making them draws random numbers: with these, every SAE finds them ready.
+Made by SAEBench's own evals, run once on a placeholder in the SAE's place, a few random latents: so every file is what
+SAEBench would have cached, under the name by which it finds it again. Scores with caches it makes itself differ from
+scores with ready ones, since making them draws random numbers: with these, every SAE finds them ready.
 """
 
 import shutil
@@ -103,7 +103,7 @@ def remove_unfinished(folder: Path, missing: list[str]) -> None:
     """Also working folders of jobs that were killed. Names with a dot, and the lease, are the processes' that wait."""
     for eval_name in missing:
         (folder / PARTS / f"{eval_name}.json").unlink(missing_ok=True)
-        for file in (*part(folder, eval_name), f"{eval_name}.txt"):
+        for file in (*part(folder, eval_name), Path(f"{eval_name}.txt")):
             (folder / file).unlink(missing_ok=True)
         shutil.rmtree(folder / "artifacts" / eval_name, ignore_errors=True)  # its empty folders
     for path in folder.glob("work-*"):

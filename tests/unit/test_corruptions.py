@@ -1,0 +1,206 @@
+"""What a corruption does depends on (seed, context, position) and its settings alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskedsae.activations.corruptions.base import ABSENT, REPLACED, Corrupted, Corruption, known_kinds, uniforms
+from maskedsae.activations.settings import Stream
+
+MASK, BOS, EOS = 7, 1, 2
+SEEDS = st.integers(0, 2**32 - 1)
+FIRST = st.integers(0, 2**40)
+SHARE = st.floats(0, 1, exclude_max=True)
+KINDS = pytest.mark.parametrize("kind", ["mask", "delete"])
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    mask_id: int = MASK
+    special_ids: tuple[int, ...] = (BOS, EOS)
+    vocabulary: int = 50
+
+
+def contexts(seed: int, count: int = 12, length: int = 40) -> np.ndarray:
+    """Random tokens, among them BOS and EOS."""
+    return np.random.default_rng(seed).integers(0, 50, (count, length))
+
+
+def corrupted(kind: str, tokens: np.ndarray, p: float, first: int = 0, seed: int = 0) -> Corrupted:
+    corruption = Corruption.from_plain({"kind": kind, "p": p})
+    return corruption.corrupt(tokens, range(first, first + len(tokens)), seed, Vocabulary())
+
+
+def touched(kind: str, *arguments, **more) -> np.ndarray:
+    """Which tokens of the clean contexts are not there any more."""
+    tokens, (_, source) = arguments[0], corrupted(kind, *arguments, **more)
+    left = [set(row[row >= 0].tolist()) for row in source]
+    return np.array([[place not in row for place in range(tokens.shape[1])] for row in left])
+
+
+def test_every_kind_is_tested_here():
+    assert set(known_kinds()) - set(Corruption.kinds) <= {"mask", "delete"}
+    assert {"mask", "delete"} <= set(known_kinds())
+
+
+# What holds of every kind.
+
+
+@KINDS
+@given(SEEDS, FIRST)
+def test_p_0_is_the_untouched_text(kind, seed, first):
+    tokens = contexts(seed)
+    read, source = corrupted(kind, tokens, 0, first, seed)
+    assert np.array_equal(read, tokens)
+    assert np.array_equal(source, np.broadcast_to(np.arange(40), tokens.shape))
+
+
+@KINDS
+@given(SEEDS, FIRST, SHARE)
+def test_special_tokens_are_never_touched(kind, seed, first, p):
+    tokens = contexts(seed)
+    assert not touched(kind, tokens, p, first, seed)[np.isin(tokens, [BOS, EOS])].any()
+
+
+@KINDS
+@given(SEEDS, FIRST, SHARE)
+def test_source_says_where_each_token_comes_from(kind, seed, first, p):
+    tokens = contexts(seed)
+    read, source = corrupted(kind, tokens, p, first, seed)
+    assert read.shape == tokens.shape and read.dtype == tokens.dtype
+    rows, places = np.nonzero(source >= 0)
+    assert np.array_equal(read[rows, places], tokens[rows, source[rows, places]])
+    assert np.isin(source, [REPLACED, ABSENT, *range(40)]).all()
+    for row in source:  # in the text's order, none twice
+        assert np.all(np.diff(row[row >= 0]) > 0)
+
+
+@KINDS
+@given(SEEDS, FIRST, SHARE, SHARE)
+def test_what_is_touched_is_nested_in_p(kind, seed, first, one, other):
+    low, high = sorted((one, other))
+    tokens = contexts(seed)
+    fewer, more = (touched(kind, tokens, p, first, seed) for p in (low, high))
+    assert np.all(more | ~fewer)
+
+
+@given(SEEDS, FIRST, SHARE)
+def test_kinds_of_one_p_touch_the_same_tokens(seed, first, p):
+    """So a control differs from the paper's masks in what it does, and not in where."""
+    tokens = contexts(seed)
+    masked, deleted = (touched(kind, tokens, p, first, seed) for kind in ("mask", "delete"))
+    assert np.array_equal(masked, deleted)
+
+
+@KINDS
+@given(SEEDS, FIRST, SHARE, st.integers(1, 11))
+def test_blocks_of_any_size_give_the_same(kind, seed, first, p, block):
+    tokens = contexts(seed)
+    whole = corrupted(kind, tokens, p, first, seed)
+    parts = [corrupted(kind, tokens[i : i + block], p, first + i, seed) for i in range(0, len(tokens), block)]
+    for one, others in zip(whole, zip(*parts, strict=True), strict=True):
+        assert np.array_equal(one, np.concatenate(others))
+
+
+@KINDS
+@given(SEEDS, st.sampled_from([0.2, 0.3, 0.5]))
+def test_rates_and_rows_are_within_binomial_bounds(kind, seed, p):
+    tokens = np.full((200, 100), 20)
+    # Six standard deviations: one failure in 10^9 draws, were the numbers random.
+    bound = 6 * np.sqrt(p * (1 - p) / tokens.size)
+    _, source = corrupted(kind, tokens, p, seed=seed)
+    assert abs((source < 0).mean() - p) < bound
+    stream = Stream.from_plain({"name": "s", "corruption": {"kind": kind, "p": p}})
+    assert abs((source != ABSENT).mean() - stream.share_of_rows) < bound
+    untouched = Stream.from_plain(stream.plain() | {"rows": "untouched"})
+    assert abs((source >= 0).mean() - untouched.share_of_rows) < bound
+
+
+@KINDS
+@given(SEEDS, SEEDS)
+def test_another_seed_touches_other_tokens(kind, one, other):
+    tokens = np.full((4, 64), 20)
+    same = np.array_equal(*(touched(kind, tokens, 0.5, seed=seed) for seed in (one, other)))
+    assert same == (one == other)
+
+
+# What is the kinds' own.
+
+
+@given(SEEDS, FIRST, SHARE)
+def test_a_masked_token_becomes_the_mask_and_no_other_changes(seed, first, p):
+    tokens = contexts(seed)
+    read, source = corrupted("mask", tokens, p, first, seed)
+    expected = (uniforms(seed, range(first, first + 12), 40) < p) & ~np.isin(tokens, [BOS, EOS])
+    assert np.array_equal(source == REPLACED, expected)
+    assert np.array_equal(read, np.where(expected, MASK, tokens))
+
+
+@given(SEEDS, FIRST, SHARE)
+def test_where_tokens_are_deleted_the_context_closes_up_and_its_end_is_absent(seed, first, p):
+    tokens = contexts(seed)
+    read, source = corrupted("delete", tokens, p, first, seed)
+    gone = (uniforms(seed, range(first, first + 12), 40) < p) & ~np.isin(tokens, [BOS, EOS])
+    for clean, row, places, deleted in zip(tokens, read, source, gone, strict=True):
+        left = clean[~deleted]
+        assert np.array_equal(row[: len(left)], left)
+        assert np.all(places[: len(left)] == np.flatnonzero(~deleted))
+        assert np.all(places[len(left) :] == ABSENT)
+
+
+# The numbers that all of it goes by.
+
+
+@given(SEEDS, FIRST)
+def test_numbers_do_not_depend_on_the_context_length(seed, first):
+    numbers = range(first, first + 3)
+    assert np.array_equal(uniforms(seed, numbers, 40)[:, :17], uniforms(seed, numbers, 17))
+
+
+@given(SEEDS, FIRST, FIRST)
+def test_another_context_has_other_numbers(seed, one, other):
+    same = np.array_equal(uniforms(seed, [one], 64), uniforms(seed, [other], 64))
+    assert same == (one == other)
+
+
+def test_known_numbers():
+    """Pinned, so that a change of NumPy that moved them would be noticed: no result could be repeated any more."""
+    assert uniforms(0, range(2), 2).tolist() == [
+        [0.011546754286331562, 0.24154919656271812],
+        [0.8133540609793564, 0.7513314251083365],
+    ]
+    assert uniforms(3, [5], 2).tolist() == [[0.08910064623458391, 0.33189185276481004]]
+
+
+# A kind from elsewhere.
+
+
+def test_a_kind_can_be_written_outside_of_the_package(facts, tokens_folders):
+    """As in a notebook: a class is enough, and a stream takes it by its name."""
+    from maskedsae.activations.language_models import LanguageModel
+    from maskedsae.activations.streams import ActivationStream, Batching
+    from maskedsae.text.tokens import Tokens
+
+    @dataclass(frozen=True)
+    class Repeat(Corruption, kind="repeat", done="repeated"):
+        """A touched token becomes the one before it."""
+
+        def corrupt(self, contexts, numbers, seed, vocabulary):
+            hit = uniforms(seed, numbers, contexts.shape[1]) < self.p
+            hit[:, 0] = False
+            places = np.broadcast_to(np.arange(contexts.shape[1]), contexts.shape)
+            return Corrupted(np.where(hit, np.roll(contexts, 1, axis=1), contexts), np.where(hit, REPLACED, places))
+
+    try:
+        stream = Stream.from_plain(
+            {"name": "repeat30", "corruption": {"kind": "repeat", "p": 0.3}, "rows": "untouched"}
+        )
+        model = LanguageModel(facts["gpt_neox"], "float32", "cpu")
+        tokens = Tokens.open(tokens_folders["gpt_neox"])
+        rows = sum(map(len, ActivationStream(model, tokens, stream, 0, Batching(64, 10, 4))))
+        assert 0.65 < rows / (400 * 32) < 0.75
+    finally:
+        del Corruption.kinds["repeat"]
