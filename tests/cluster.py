@@ -142,6 +142,10 @@ class Cluster:
             if name in self.daemons:
                 self.daemons[name].send_signal(signal.SIGTERM)
                 self.daemons[name].wait(30)
+        # A job that was requeued may have left a step that Slurm no longer knows.
+        for process in processes_below(self.folder.parent):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         SYSTEM_CONF.unlink(missing_ok=True)
 
     def ask(self, *command: str) -> str:
@@ -176,6 +180,25 @@ def job_of(fields: dict[str, str]) -> Job:
         ended=seconds(fields["EndTime"]),
         asked=fields,
     )
+
+
+def processes_below(folder: Path) -> list[int]:
+    """Processes, but for this one and its ancestors, that were started in `folder` or below or with a path there."""
+    own, process = set(), os.getpid()
+    while process:
+        own.add(process)
+        process = parent_of(process)
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            places = [os.readlink(entry / "cwd"), (entry / "cmdline").read_bytes().decode(errors="replace")]
+            if int(entry.name) not in own and any(str(folder) in place for place in places):
+                found.append(int(entry.name))
+    return found
+
+
+def parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def seconds(stamp: str) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -18,7 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from cluster import Cluster
+from cluster import Cluster, processes_below
 from maskedsae.activations.language_models import describe, tokenizer_of
 from maskedsae.activations.settings import ModelFacts, ModelSettings
 from maskedsae.jobs.compute import Compute, Tflops
@@ -42,6 +43,18 @@ def pytest_runtest_makereport(item, call):
     if report.skipped and os.environ.get("CI") == "true":
         report.outcome = "failed"
         report.longrepr = f"skipped in CI, where a skip is a failure: {report.longrepr}"
+
+
+def pytest_sessionfinish(session):
+    """Nothing that a test has started may go on once all are done."""
+    if not Path("/proc").is_dir() or (base := session.config._tmp_path_factory._basetemp) is None:
+        return
+    if left := processes_below(base):
+        for process in left:
+            command = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            print(f"left behind, and now killed: process {process}: {command[:200]}")
+            os.kill(process, signal.SIGKILL)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def documents() -> list[str]:

@@ -8,7 +8,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from checkout import MATRYOSHKA, TINY, Checkout
+from checkout import TINY, Checkout
+from conftest import MATRYOSHKA
 
 CONFIG = TINY | {
     "trainers": [MATRYOSHKA],

@@ -3,7 +3,9 @@
 import csv
 import json
 import re
+from itertools import groupby
 from math import log
+from operator import itemgetter
 from pathlib import Path
 
 PAPER_ROWS = ("Mean Full Absorption", "Explained Variance", "Sparse Probing", "TPP", "SCR")
@@ -43,7 +45,7 @@ def unmasked_at(l0: float, points: list[tuple[float, float]]) -> float | None:
 def check_tables(folder: Path, config: dict) -> int:
     """Asserts that every number of every table in `folder` (results/{run}) is what it says; how many there were."""
     report, (seed,), (trainer,) = config["report"], config["seeds"], config["trainers"]
-    p_of = {stream["name"]: stream["p"] for stream in config["streams"]}
+    (baseline,) = (stream["name"] for stream in config["streams"] if not (stream.get("p") or stream.get("corruption")))
     checked = 0
     for table in config["tables"]:
         l0s = table["l0"] or config["l0"]
@@ -53,17 +55,15 @@ def check_tables(folder: Path, config: dict) -> int:
 
         with open(folder / "tables" / f"{table['name']}.csv", newline="") as file:
             lines = list(csv.DictReader(file))
-        clean = [path.parent for path in cell("clean", 0).parents[1].glob("l0_*/seed_*")]
-        markdown = (folder / "tables" / f"{table['name']}.md").read_text()
-        latex = (folder / "tables" / f"{table['name']}.tex").read_text()
+        unmasked = [path.parent for path in cell(baseline, 0).parents[1].glob("l0_*/seed_*")]
         for line in lines:
             place = cell(line["stream"], int(line["l0"]))
-            row, masked = line["metric"], p_of[line["stream"]] > 0
+            row, masked = line["metric"], line["stream"] != baseline
             if line["block"] == "sparsity":
                 expected, decimals = achieved(place), 1
             elif line["block"] == "equal_l0":
                 points = [
-                    (achieved(path / f"seed_{seed}"), score(path / f"seed_{seed}", row, report)) for path in clean
+                    (achieved(path / f"seed_{seed}"), score(path / f"seed_{seed}", row, report)) for path in unmasked
                 ]
                 expected, decimals = unmasked_at(achieved(place), points) if masked else None, 3
                 if line["method"].startswith("gain") and expected is not None:
@@ -78,19 +78,56 @@ def check_tables(folder: Path, config: dict) -> int:
             assert line["printed"] == f"{expected:.{decimals}f}", line
             assert line["n"] == "1"
             assert line["published"] == line["difference"] == line["sd"] == ""
-            # The best, as printed, of the streams at this l0: bold in each file.
+            # The best, as printed, of the streams at this l0.
             rivals = []
             if line["block"] in ("paper", "further"):
                 rivals = [round(score(cell(stream, int(line["l0"])), row, report), 3) for stream in table["streams"]]
             best = len(set(rivals)) > 1 and round(expected, 3) == max(rivals)
             assert line["bold"] == str(int(best)), line
-            shown = line["printed"].replace("-", "\u2212")
-            assert f"**{shown}**" in markdown if best else re.search(rf"\| [+]?{re.escape(shown)} \|", markdown), line
-            shown = line["printed"].replace("-", "$-$")
-            assert rf"\textbf{{{shown}}}" in latex if best else re.search(rf"& [+]?{re.escape(shown)} ", latex), line
         # Nothing was left out: five metrics, the l0, and two lines more for each metric of the first block.
-        in_paper = 2 if len(l0s) == 1 and len(table["streams"]) > 2 else 5
+        by_stream = len(l0s) == 1 and len(table["streams"]) > 2
         places = len(table["streams"]) * len(l0s)
-        compared = places if in_paper == 2 else len(l0s)
-        assert len(lines) == 6 * places + 2 * in_paper * compared, table["name"]
+        compared = 2 * places if by_stream else 5 * len(l0s)
+        assert len(lines) == 6 * places + 2 * compared, table["name"]
+        # And each stands where it belongs in the other two files.
+        printed = rows(lines, baseline, by_stream)
+        assert rows_of_markdown((folder / "tables" / f"{table['name']}.md").read_text()) == printed
+        assert rows_of_latex((folder / "tables" / f"{table['name']}.tex").read_text()) == printed
     return checked
+
+
+def rows(lines: list[dict], baseline: str, by_stream: bool) -> list[list[str]]:
+    """The rows of a printed table, from the lines of its csv: labels, and numbers with a star where they are bold."""
+    made, before = [], None
+    for (block, metric, method), of_row in groupby(lines, itemgetter("block", "metric", "method")):
+        label = metric if (block, metric) != before else ""
+        labels = [": ".join(filter(None, (label, method)))] if by_stream else [label, method]
+        made.append([*labels, *(number(line, baseline) for line in of_row)])
+        before = block, metric
+    return made
+
+
+def number(line: dict, baseline: str) -> str:
+    if not line["printed"]:
+        return "" if line["stream"] == baseline else "—"
+    sign = "+" if line["method"].startswith("gain") and float(line["printed"]) > 0 else ""
+    return sign + line["printed"] + "*" * int(line["bold"])
+
+
+def rows_of_markdown(text: str) -> list[list[str]]:
+    found = []
+    for line in text.splitlines():
+        texts = [each.strip() for each in line.strip("|").split("|")]
+        if line.startswith("|") and not re.match(r"Metric|:--|\*", texts[0]):
+            found.append([re.sub(r"^\*\*(.*)\*\*$", r"\1*", each).replace("\u2212", "-") for each in texts])
+    return found
+
+
+def rows_of_latex(text: str) -> list[list[str]]:
+    found = []
+    for line in text.split(r"\midrule", 1)[1].split(r"\bottomrule")[0].splitlines():
+        if " & " in line:
+            texts = [each.strip() for each in line.removesuffix(r" \\").split("&")]
+            texts = [each.replace(r"$\ell_0$", "l0").replace("$-$", "-").replace("---", "—") for each in texts]
+            found.append([re.sub(r"^\\textbf{(.*)}$", r"\1*", each) for each in texts])
+    return found

@@ -8,6 +8,7 @@ from itertools import product
 from math import log
 from pathlib import Path
 
+import numpy as np
 import yaml
 from snakemake.utils import update_config
 
@@ -23,6 +24,7 @@ from maskedsae.report.make import write_report_tables
 from maskedsae.report.settings import FigureSettings, PageSettings, StepSettings
 from maskedsae.saes.cells import Cell
 from maskedsae.scores.ood.datasets import LABELS
+from maskedsae.scores.ood.rows import Scored, write_scores
 from maskedsae.scores.table import Row, write_rows
 
 ROOT = Path(__file__).parents[1]
@@ -113,6 +115,12 @@ def differences_of(config: dict) -> list[dict]:
     return found
 
 
+def scored() -> list[Scored]:
+    """Of ood_rows.csv: a few rows that no verdict is looked at of."""
+    sets = product(("one", "other"), ("ood", "in_distribution"))
+    return [Scored(*key, np.arange(4), np.arange(4) % 2, np.arange(4.0)) for key in sets]
+
+
 def write_run(folder: Path, config: dict, dead: int = 10) -> None:
     """All that the report's rules read, in `folder`, which is the working directory."""
     shown = shown_of(config)
@@ -132,6 +140,7 @@ def write_run(folder: Path, config: dict, dead: int = 10) -> None:
         facts |= {"trained_with": [cell.name], "wall_seconds": 60}
         (sae / "provenance.json").write_text(json.dumps(facts))
         (sae.parent / "scores").mkdir()
+        write_scores(sae.parent / "scores" / "ood_rows.csv", scored())
         facts = {"revision": "def", "versions": {"python": "3.11", "sae-bench": "0.4.1"}, "device": "cpu (x86_64)"}
         (sae.parent / "scores" / "provenance.json").write_text(json.dumps(facts))
         loss = number(cell.model, p, cell.l0, cell.seed, 0, cell.stream)
@@ -143,6 +152,7 @@ def write_run(folder: Path, config: dict, dead: int = 10) -> None:
     for model in shown.models:
         facts = {"name": model.name, "hub": model.hub, "commit": "0" * 40, "path": model.path}
         (results / model.name / "tokens").mkdir(parents=True)
+        write_scores(results / model.name / "oracle_rows.csv", scored())
         (results / model.name / "model.json").write_text(json.dumps(facts | {"layer": 1, "layers": 4}))
         tokens = {"corpus": {"files": ["corpus.jsonl"]}, "heldout": {"tokens": 5}}
         tokens["train"] = {"tokens": 921600, "documents": 7}

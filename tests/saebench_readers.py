@@ -54,16 +54,18 @@ def core_texts(name: str) -> list[str]:
 
 def fetch_all(every: list[dict], target: Path) -> None:
     from maskedsae.jobs.errors import InputError
+    from maskedsae.jobs.typed import read as typed_read
     from maskedsae.scores.saebench.datasets import Folder
     from maskedsae.scores.saebench.fetching import fetch
     from maskedsae.scores.saebench.rows import Needs
+    from maskedsae.scores.saebench.settings import Texts
 
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stdout)
     for settings in every:
-        sets = Folder(target)
+        sets, texts = Folder(target), typed_read(Texts, settings)
         try:
-            fetch(sets, Needs(settings), settings["data"]["revisions"])
-            sets.write_manifest(target / "manifest.json", settings)
+            fetch(sets, Needs(texts), texts.data.revisions)
+            sets.write_manifest(target / "manifest.json", texts)
         except InputError as error:
             print("error:", error)
 

@@ -31,14 +31,15 @@ def main() -> None:
     import sae_bench.evals.sparse_probing.main as sparse_probing
     from transformer_lens import HookedTransformer
 
-    from maskedsae.saes.formats import load_for_saebench
+    from maskedsae.activations.language_models import read_facts
     from maskedsae.scores.saebench.language_model import hooked_transformer
+    from maskedsae.scores.saebench.saes import load_for_saebench
 
-    facts = json.loads(Path(MODEL_FOLDER, "model.json").read_text())
+    facts = read_facts(Path(MODEL_FOLDER, "model.json"))
     settings = json.loads(SETTINGS)
     torch.set_num_threads(1)
     model = hooked_transformer(facts, "float32", settings["absorption"].pop("bos"))
-    sae = load_for_saebench(CELL + "/sae", facts["name"])
+    sae = load_for_saebench(CELL + "/sae", facts.name)
     HookedTransformer.from_pretrained_no_processing = lambda *_, **__: model
 
     shutil.copytree(DATA, OUTPUT)
@@ -55,7 +56,7 @@ def main() -> None:
 
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(SEED)
-    name, dtype, saes = facts["name"], "float32", [("sae", sae)]
+    name, dtype, saes = facts.name, "float32", [("sae", sae)]
     batch = {"model_name": name, "llm_dtype": dtype, "random_seed": SEED}
     tokens = 32 * 128  # of one forward pass: the demo's
     if EVAL == "absorption":

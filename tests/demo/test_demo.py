@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from dictionary_learning.utils import load_dictionary
 from sklearn.metrics import f1_score
 
 from checkout import snakemake_demo as snakemake
-from maskedsae.activations.language_models import LanguageModel
-from maskedsae.saes.formats import load_for_saebench
+from maskedsae.activations.language_models import LanguageModel, read_facts
 from maskedsae.scores.saebench.language_model import hooked_transformer
+from maskedsae.scores.saebench.saes import load_for_saebench
 from maskedsae.text.tokens import Tokens
 
 LAYER = 1
@@ -51,8 +52,8 @@ def test_l0_on_clean_text_is_the_nominal_one_without_masks_and_higher_with_them(
 def test_the_three_loaders_agree_on_a_demo_sae(demo, demo_cells):
     from sae_lens import SAE
 
-    facts = json.loads((demo / "results/demo/gemma-demo/model.json").read_text())
-    facts["path"] = str(demo / facts["path"])
+    facts = read_facts(demo / "results/demo/gemma-demo/model.json")
+    facts = replace(facts, path=str(demo / facts.path))
     contexts = torch.from_numpy(Tokens.open(demo / "results/demo/gemma-demo/tokens").heldout(0, 4))
     x = LanguageModel(facts, "float32", "cpu").residual(contexts).flatten(0, 1)
     folder = demo_cells["gemma-demo", "mask30", 20] / "sae"
@@ -81,7 +82,8 @@ def test_saebenchs_own_probe_finds_first_letters(demo, model, tmp_path):
     # In the vocabulary's own order, which differs between processes, the split and so the result would differ too.
     common.get_alpha_tokens = lambda *args, **options: sorted(get_alpha_tokens(*args, **options))
     path = str(demo / "results/demo/world" / model)
-    facts = {"name": model, "path": path, "family": "gpt_neox" if model == "gpt-neox" else "gemma2"}
+    (name,) = [name for name, lm in (("pythia-demo", "gpt-neox"), ("gemma-demo", "gemma-2")) if lm == model]
+    facts = replace(read_facts(demo / f"results/demo/{name}/model.json"), name=model, path=path)
     hooked = hooked_transformer(facts, "float32", bos=None)
     try:
         common.train_and_save_probes(

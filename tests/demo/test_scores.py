@@ -12,15 +12,24 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
+from checkout import demo_config
 from checkout import snakemake_demo as snakemake
-from maskedsae.experiment.grid import gathered, saebench_model_settings, saebench_settings, spelled_out
+from maskedsae.activations.language_models import read_facts
+from maskedsae.experiment.checks import check
+from maskedsae.experiment.configuration import Configuration
+from maskedsae.experiment.settings import scoring, sharing
+from maskedsae.jobs.compute import Compute, Tflops
 from maskedsae.jobs.errors import InputError
 from maskedsae.jobs.files import read_json, sha256
+from maskedsae.jobs.params import settings_of, spelled_out
+from maskedsae.jobs.typed import plain
 from maskedsae.scores.saebench import evals
 from maskedsae.scores.saebench.language_model import hooked_transformer
 from maskedsae.scores.saebench.names import EVALS, RECORDED, SCORES
-from maskedsae.scores.saebench.scoring import score
+from maskedsae.scores.saebench.scoring import Subject, score
+from maskedsae.scores.saebench.settings import Sharing
 from maskedsae.scores.saebench.shared import make_shared, share
 
 ROOT = Path(__file__).parents[2]
@@ -38,20 +47,18 @@ def scores(cell: Path) -> dict[str, dict]:
 
 
 @pytest.fixture(scope="module")
-def config() -> dict:
+def config() -> Configuration:
     return configuration()
 
 
-def configuration() -> dict:
-    base = yaml.safe_load((ROOT / "config.yaml").read_text())
-    return merged(base, yaml.safe_load((ROOT / "profiles/demo/demo.yaml").read_text()))
+def configuration(**saebench) -> Configuration:
+    """The demo's; with other settings of evals."""
+    return check(changed(demo_config(), {"saebench": saebench}))
 
 
-def merged(base: dict, overlay: dict) -> dict:
-    """As Snakemake merges configuration files."""
-    if not (isinstance(base, dict) and isinstance(overlay, dict)):
-        return overlay
-    return base | {key: merged(base[key], value) if key in base else value for key, value in overlay.items()}
+def changed(config: dict, overlay: dict) -> dict:
+    update_config(config, overlay)
+    return config
 
 
 def files_of(folder: Path) -> dict[str, tuple]:
@@ -100,7 +107,7 @@ def test_masking_or_not_the_tokens_of_core_are_the_same(demo_cells):
 def test_saebenchs_own_run_eval_gives_our_numbers(demo, config, model, eval_name, tmp_path):
     folder = demo / CELL.format(model)
     arguments = [eval_name, folder, demo / f"results/demo/{model}", demo / "results/demo/saebench/data"]
-    arguments += [json.dumps(config["saebench"]), tmp_path / "work"]
+    arguments += [json.dumps(plain(config.saebench)), tmp_path / "work"]
     done = subprocess.run(
         [sys.executable, ROOT / "tests/demo/directly.py", *map(str, arguments)],
         cwd=demo,  # model.json has the language model's path as seen from there
@@ -175,15 +182,18 @@ def copied(demo, tmp_path, monkeypatch) -> Path:
     return Path(CELL.format("pythia-demo"))
 
 
-def scored(cell: Path, config: dict) -> dict[str, dict]:
-    results = Path("results/demo")
-    facts, settings = read_json(results / "pythia-demo/model.json"), saebench_settings(config, "pythia-demo")
-    shared = results / "pythia-demo/saebench"
-    return score(cell, "the cell", facts, settings, shared, results / "saebench/data", "cpu", 1)
+RESULTS = Path("results/demo")
+COMPUTE = Compute("cpu", 1, 1, 1, 1, 50, 8, 1, Tflops(1, 1), 10, False)
+
+
+def scored(cell: Path, config: Configuration) -> dict[str, dict]:
+    facts, shared = read_facts(RESULTS / "pythia-demo/model.json"), RESULTS / "pythia-demo/saebench"
+    subject = Subject("the cell", cell, facts, shared, RESULTS / "saebench/data", "cpu", 1)
+    return score(subject, scoring(config, "pythia-demo"))
 
 
 def test_an_eval_that_fails_loses_and_repeats_nothing_and_stale_results_are_not_taken(copied, config, caplog):
-    text = Path("results/demo/saebench/data", config["saebench"]["core"]["dataset"])
+    text = Path("results/demo/saebench/data", config.saebench.core.dataset)
     text.rename("away")
     stale = copied / "saebench.work/0123456789abcdef"
     stale.mkdir(parents=True)
@@ -240,7 +250,7 @@ def test_of_two_processes_on_one_cell_the_second_waits_and_scores_nothing(copied
 
 def test_what_a_failed_start_had_finished_is_kept_and_the_manifest_comes_out_the_same(copied, config):
     shared = Path("results/demo/pythia-demo/saebench")
-    text = Path("results/demo/saebench/data", config["saebench"]["core"]["dataset"])
+    text = Path("results/demo/saebench/data", config.saebench.core.dataset)
     before = read_json(shared / "manifest.json")
     shutil.rmtree(shared)
     text.rename("away")
@@ -255,8 +265,8 @@ def test_what_a_failed_start_had_finished_is_kept_and_the_manifest_comes_out_the
     assert read_json(shared / "manifest.json") == before  # of a process that made all at once
 
 
-def test_too_few_letters_are_said_once_a_model_and_before_all_else(copied, config):
-    strict = merged(config, {"saebench": {"absorption": {"min_GT_probe_f1": 1.0}}})
+def test_too_few_letters_are_said_once_a_model_and_before_all_else(copied):
+    strict = configuration(absorption={"min_GT_probe_f1": 1.0})
     with pytest.raises(InputError) as error:
         make(strict)
     message = str(error.value)
@@ -264,21 +274,20 @@ def test_too_few_letters_are_said_once_a_model_and_before_all_else(copied, confi
     assert "absorption needs 20: choose a larger model" in message
 
 
-def make(config: dict) -> None:
-    results = Path("results/demo")
-    facts, settings = read_json(results / "pythia-demo/model.json"), saebench_model_settings(config, "pythia-demo")
-    settings = gathered(spelled_out(settings))  # as the rule has them
-    make_shared(results / "pythia-demo/saebench", facts, settings, results / "saebench/data", "cpu", 1)
+def make(config: Configuration) -> None:
+    settings = settings_of(Sharing, spelled_out(sharing(config, "pythia-demo")))  # as the rule has them
+    folders = (RESULTS / "pythia-demo/saebench/manifest.json", RESULTS / "saebench/data/manifest.json")
+    make_shared(folders[0], read_facts(RESULTS / "pythia-demo/model.json"), settings, folders[1], COMPUTE)
 
 
 @pytest.mark.parametrize("eval_name", ["sparse_probing", "scr"])
-def test_too_few_rows_of_a_class_are_said(copied, config, eval_name):
+def test_too_few_rows_of_a_class_are_said(copied, eval_name):
     sizes = {"sparse_probing": {"probe_train_set_size": 40_000}, "scr_and_tpp": {"train_set_size": 40_000}}
-    settings = saebench_model_settings(merged(config, {"saebench": sizes}), "pythia-demo")
-    facts = read_json("results/demo/pythia-demo/model.json")
-    bench = evals.Bench("pythia-demo", "float32", 4096, settings)
+    settings = sharing(configuration(**sizes), "pythia-demo")
+    facts = read_facts(RESULTS / "pythia-demo/model.json")
+    bench = evals.Bench("pythia-demo", settings.of_placeholder(), "float32", 4096)
     model = hooked_transformer(facts, "float32", True)
     with pytest.raises(InputError) as error:
-        share(eval_name, bench, facts, model, Path("shared").absolute(), Path("results/demo/saebench/data"), "cpu", 1)
+        share(eval_name, bench, facts, model, Path("shared").absolute(), RESULTS / "saebench/data", "cpu", 1)
     assert str(error.value).startswith(f"pythia-demo: {eval_name}: ")
     assert "the evaluation data has too few rows of a class for the set sizes asked for" in str(error.value)

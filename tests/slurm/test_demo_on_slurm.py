@@ -1,16 +1,26 @@
-"""The demo on a real Slurm, as docs/slurm.md says, and what Slurm has on record of its jobs.
+"""The demo's whole workflow on a real Slurm, as docs/slurm.md says, and what Slurm has on record of its jobs.
 
-Its SAEs are trained on the CPU, but each job that would take a GPU on a cluster holds one of the two stand-ins.
+Cut to one model and two SAEs: what is computed, the demo itself shows (tests/demo). They are trained on the CPU, but
+each job that would take a GPU on a cluster holds one of the two stand-ins.
 """
 
 import pytest
+import yaml
 
-from checkout import Checkout, copy_workflow
+from checkout import Checkout, copy_workflow, demo_config
 from cluster import most_gpus_at_once, wait_for
 from demo.test_scores import CELL, scores
 from maskedsae.jobs.files import read_json
 
-DEMO = ["--profile", "slurm", "--configfile", "profiles/demo/demo.yaml"]
+CUT = {
+    "models": demo_config()["models"][:1],
+    "l0": [8],
+    "l0_sets": [[8]],
+    "tables": [{"name": "table1", "model": "pythia-demo", "streams": ["clean", "mask30"]}],
+    "training": {"tokens": 153_600},
+    "world": {"language_models": demo_config()["world"]["language_models"][:1]},
+}
+DEMO = ["--profile", "slurm", "--configfile", "profiles/demo/demo.yaml", "cut.yaml"]
 OFTEN = ("--slurm-init-seconds-before-status-checks", "1")  # looks after its jobs oftener than a cluster would like
 
 
@@ -24,6 +34,7 @@ def rules_on_gpus(checkout: Checkout) -> list[str]:
 def demo(tmp_path_factory, cluster) -> Checkout:
     checkout = Checkout(tmp_path_factory.mktemp("demo"), None)
     copy_workflow(checkout.folder)
+    (checkout.folder / "cut.yaml").write_text(yaml.safe_dump(CUT))
     checkout.profile = DEMO
     checkout.on_gpus = rules_on_gpus(checkout)
     checkout.needs = {rule: (needs.get("mem_mb"), needs.get("runtime")) for rule, needs in checkout.asked("all")}
@@ -44,7 +55,7 @@ def test_it_completes_and_nothing_is_left_to_do(demo, jobs):
 
 
 def test_gpu_jobs_hold_a_gpu_and_no_other_job_does(demo, jobs):
-    assert len([rule for rule in demo.on_gpus if rule.startswith("train_")]) == 6
+    assert len([rule for rule in demo.on_gpus if rule.startswith("train_")]) == 2
     assert sorted({job.rule for job in jobs if job.gpus}) == demo.on_gpus
     assert {job.gpus for job in jobs if job.rule in demo.on_gpus} == {1}
 

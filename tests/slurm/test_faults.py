@@ -126,7 +126,7 @@ def driver_killed(run: Run) -> None:
     run.finish()
     wait_for(lambda: not run.jobs("RUNNING"), PATIENCE, "the first job's end")
     assert [job.state for job in run.jobs()] == ["COMPLETED", "COMPLETED"]
-    assert "was trained to its end; its files are written again" in run.log()
+    assert "is trained already; its files are written again" in run.log()
 
 
 def requeued(run: Run) -> None:
@@ -216,7 +216,7 @@ def test_ends_as_if_undisturbed(runs, fault):
     assert run.checkout.planned("saes") == {}
     if fault not in ("undisturbed", "first_attempt_fails", "driver_killed"):
         # The log is of the last attempt, which may find that the one before got to the end of training.
-        assert any(line in run.log() for line in ("going on from its checkpoint at step", "was trained to its end"))
+        assert any(line in run.log() for line in ("going on from its checkpoint at step", "is trained already"))
 
 
 def test_a_drained_node_and_a_killed_slurmd(runs, start, cluster):

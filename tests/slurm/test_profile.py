@@ -3,8 +3,9 @@
 import pytest
 import yaml
 
-from checkout import MATRYOSHKA, TINY, Checkout, copy_data, copy_workflow
+from checkout import TINY, Checkout, copy_data, copy_workflow
 from cluster import Cluster, Job
+from conftest import MATRYOSHKA
 
 OFTEN = ("--slurm-init-seconds-before-status-checks", "1")  # looks after its jobs oftener than a cluster would like
 SITE = {

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from maskedsae.experiment.configuration import SCHEMA, check
+from maskedsae.experiment.checks import SCHEMA, check, check_files
+from maskedsae.experiment.configuration import Configuration
 from maskedsae.jobs.errors import InputError
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
@@ -23,7 +24,37 @@ WRONG = [
     ("models.1.layr", 12, "models[1].layr: unknown key: did you mean layer?"),
     ("corpus.zzz", 1, "corpus.zzz: unknown key: known keys here: dataset, "),
     ("corpus.filter.equal", "x", "corpus.filter.equal: unknown key: did you mean equals?"),
-    ("trainers", ["matroshka_batch_topk"], "is not one of matryoshka_batch_topk, batch_topk, topk, jumprelu (did you"),
+    (
+        "trainers",
+        ["matroshka_batch_topk"],
+        "trainers: matroshka_batch_topk is not one of matryoshka_batch_topk, batch_topk, topk, jumprelu (did you mean",
+    ),
+    ("trainer_settings.mine", {"lr": 1}, "trainer_settings.mine.kind: missing: it is one of matryoshka_batch_topk, "),
+    ("trainer_settings.mine", {"kind": "topc"}, 'mine.kind: "topc" is not one of matryoshka_batch_topk, batch_topk, '),
+    ("trainer_settings.batch_tokp", {}, "trainer_settings.batch_tokp.kind: missing: it is one of"),
+    ("trainer_settings.mine", {"kind": "topk", "lrr": 1}, "trainer_settings.mine.lrr: unknown key: did you mean lr?"),
+    (
+        "trainer_settings.mine",
+        {"kind": "topk", "lr": 0},
+        "trainer_settings.mine.lr: 0 is out of range: it must be more",
+    ),
+    ("trainer_settings.mine", {"kind": "topk", "bandwidth": 1}, "trainer_settings.mine.bandwidth: unknown key"),
+    ("trainer_settings.topk.kind", "jumprelu", "topk.kind: topk is a kind itself: give an entry of another kind"),
+    ("trainer_settings.topk.dict_size", 0, "trainer_settings.topk.dict_size: 0 is out of range: it must be at least 1"),
+    (f"{MATRYOSHKA}.dict_size", 100, f"l0: 160 is larger than the dictionary ({MATRYOSHKA}.dict_size 100)"),
+    ("trainer_sets", [["topk"], ["topk"]], "trainer_sets: topk is given twice: a trainer is in one set only"),
+    ("trainer_sets", [["mine"]], "trainer_sets: mine is not one of trainer_settings (matryoshka_batch_topk, "),
+    ("seeds_per_stream", 0, "seeds_per_stream: 0 is out of range: it must be at least 1"),
+    ("streams.1.corruption", {"kind": "mask", "p": 0.1}, "streams[1].p: stands beside corruption, which has its own"),
+    ("streams.0.corruption", {"p": 0.1}, "streams[0].corruption.kind: missing"),
+    ("streams.0.corruption", {"kind": "masc", "p": 0.1}, "kind: masc is not one of delete, mask (did you mean mask?)"),
+    ("streams.0.corruption", {"kind": "mask"}, "streams[0].corruption.p: missing"),
+    ("streams.0.corruption", {"kind": "mask", "p": "0.1"}, "streams[0].corruption.p: '0.1' is not float"),
+    ("streams.0.corruption", {"kind": "mask", "p": 1.5}, "streams[0].corruption.p: 1.5 is out of range"),
+    ("streams.0.context", "clear", 'streams[0].context: "clear" is not one of corrupted, clean'),
+    ("streams.0.rows", "untouched", "streams: clean: context and rows say something of a corruption"),
+    ("streams.1.p", 0, "streams: clean and mask20 are both without corruption, so they are one and the same: keep one"),
+    ("streams.0.q", 0, "streams[0].q: unknown key: known keys here: name, p, corruption, context, rows"),
     ("streams.1.p", 1.2, "streams[1].p: 1.2 is out of range: it must be less than 1"),
     (
         "streams.1.p",
@@ -31,10 +62,10 @@ WRONG = [
         "streams[1].p: 1 is out of range: it must be less than 1",
     ),  # nothing would be left to learn from
     ("streams.1.p", -0.1, "streams[1].p: -0.1 is out of range: it must be at least 0"),
-    ("streams.1.p", float("nan"), "streams[1].p: NaN is not a number"),
+    ("streams.1.p", float("nan"), "streams[1].p: NaN is not a number or null"),
     ("training.max_norm_multiple", 1, "training.max_norm_multiple: 1 is out of range: it must be more than 1"),
     ("seeds", [-1], "seeds[0]: -1 is out of range"),
-    ("corpus.filter.equals", "{x}", 'corpus: "{x}" has a brace, which Snakemake fills in: do without'),
+    ("corpus.files", ["{x}.txt"], 'corpus.files: "{x}.txt" has a brace, which Snakemake fills in: rename it'),
     ("l0", 20, "l0: 20 is not a list"),
     ("l0", [], "l0: must not be empty"),
     ("l0", [20, 4097], "l0: 4097 is larger than the dictionary (training.dict_size 4096)"),
@@ -126,7 +157,7 @@ def refusal(config: dict) -> str:
 
 
 def test_the_papers_configuration_passes():
-    check(PAPER)
+    check(deepcopy(PAPER))
 
 
 @pytest.mark.parametrize(("key", "value", "line"), WRONG)
@@ -136,11 +167,71 @@ def test_a_wrong_value_is_refused_in_one_line(key, value, line):
     assert "\n" not in said
 
 
-@pytest.mark.parametrize("key", ["layer", "lm_batch"])
-def test_a_missing_key_is_named(key):
+def test_a_missing_key_is_named():
     config = deepcopy(PAPER)
-    del config["models"][0][key]
-    assert refusal(config) == f"configuration: models[0].{key}: missing: config.yaml shows its default"
+    del config["models"][0]["layer"]
+    assert refusal(config) == "configuration: models[0].layer: missing: config.yaml shows its default"
+    config = deepcopy(PAPER)
+    del config["training"]["batch"]
+    assert refusal(config) == "configuration: training.batch: missing: config.yaml shows its default"
+
+
+def test_entries_of_lists_have_defaults_which_stand_in_the_configuration_afterwards():
+    config = deepcopy(PAPER)
+    config["models"] = [{"name": "mine", "path": "models/x", "layer": 3}]
+    config["tables"] = [{"name": "table1", "model": "mine", "streams": ["clean", "mask30"]}]
+    checked = check(config)
+    assert config["models"][0]["dtype"] == checked.models[0].dtype == "float32"
+    assert config["models"][0]["hub"] is checked.models[0].hub is None
+    assert config["tables"][0]["l0"] is checked.tables[0].l0 is None
+    assert config["streams"][1]["rows"] == checked.streams[1].rows == "all"
+
+
+def test_what_was_filled_in_is_a_configuration_too():
+    """As Snakemake hands it to each job, which checks it once more."""
+    config = deepcopy(PAPER)
+    once = check(config)
+    assert check(config) == once
+    assert isinstance(once, Configuration)
+
+
+def test_a_trainer_entry_has_its_kinds_settings_but_for_its_own():
+    config = deepcopy(PAPER)
+    config["trainer_settings"]["matryoshka-16k"] = {"kind": "matryoshka_batch_topk", "dict_size": 16384, "lr": 1e-4}
+    entry = check(config | {"trainers": ["matryoshka-16k"]}).trainer_settings["matryoshka-16k"]
+    kinds_own = PAPER["trainer_settings"]["matryoshka_batch_topk"]
+    assert (entry.name, entry.kind, entry.dict_size) == ("matryoshka-16k", "matryoshka_batch_topk", 16384)
+    assert entry.settings == kinds_own | {"lr": 1e-4}
+    assert check(deepcopy(PAPER)).trainer_settings["topk"].dict_size == 4096
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (
+            {"corpus": PAPER["corpus"] | {"dataset": None, "files": ["gone.txt"]}},
+            "corpus.files: gone.txt is not here (",
+        ),
+        (
+            {"models": [{"name": "m", "path": "models/gone", "layer": 1}], "tables": []},
+            "models: m: path: models/gone is",
+        ),
+    ],
+)
+def test_a_file_that_is_not_there_is_named_even_where_results_stand(change, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        check_files(check(deepcopy(PAPER) | deepcopy(change)))
+    assert line in str(error.value) and "restore it, or correct its name" in str(error.value)
+
+
+def test_what_the_workflow_makes_itself_need_not_be_there():
+    config = deepcopy(PAPER) | {"run": "mine", "models": [{"name": "m", "path": "results/mine/world/x", "layer": 1}]}
+    config |= {
+        "tables": [],
+        "corpus": PAPER["corpus"] | {"dataset": None, "files": ["results/mine/world/corpus.jsonl"]},
+    }
+    check_files(check(config))
 
 
 def test_a_misspelt_key_is_named_rather_than_the_one_that_is_missing_for_it():
@@ -183,13 +274,14 @@ def test_language_models_of_ones_own_are_not_called_paper():
 def test_the_schema_and_the_papers_configuration_have_the_same_keys():
     schema = yaml.safe_load(SCHEMA.read_text())
     config = keys_of({key: value for key, value in PAPER.items() if key != "world"})
-    # Lists that are null in the paper's configuration, and settings that are for overlays alone.
-    empty = (".world", ".corpus.files[]", ".saebench.data.revisions[]")
+    # Lists that are null in the paper's configuration, settings that are for overlays alone, and what has a default.
+    empty = (".world", ".corpus.files[]", ".saebench.data.revisions[]", ".streams[]", ".trainer_sets[]")
     described = {key for key in keys_of_schema(schema, schema) if not key.startswith(empty)}
-    assert config == described
+    described -= {key for key in described if key.endswith((".kind", ".dict_size")) and key.startswith(".trainer_")}
+    assert {key for key in config if not key.startswith(".streams[]")} == described
 
 
-def test_every_mapping_of_the_schema_refuses_unknown_keys_and_requires_the_known():
+def test_every_mapping_of_the_schema_refuses_unknown_keys_and_requires_the_known_or_has_a_default():
     def mappings(value: object) -> Iterator[dict]:
         if isinstance(value, dict):
             if isinstance(value.get("properties"), dict):
@@ -197,9 +289,60 @@ def test_every_mapping_of_the_schema_refuses_unknown_keys_and_requires_the_known
             for inner in value.values():
                 yield from mappings(inner)
 
-    for mapping in mappings(yaml.safe_load(SCHEMA.read_text())):
+    schema = yaml.safe_load(SCHEMA.read_text())
+    # Their other keys are checked elsewhere: by the class of a corruption, by the kind of a trainer.
+    open_ended = [schema["properties"]["streams"]["items"]["properties"]["corruption"]]
+    open_ended.append(schema["properties"]["trainer_settings"])
+    for mapping in mappings(schema):
+        if mapping in open_ended:
+            continue
         assert mapping["additionalProperties"] is False
-        assert set(mapping["required"]) == set(mapping["properties"])
+        left_open = {name for name, inner in mapping["properties"].items() if "default" in inner}
+        left_open |= {"kind", "dict_size"} & set(mapping["properties"])
+        assert set(mapping["required"]) == set(mapping["properties"]) - left_open | {"dict_size"} & set(
+            mapping["required"]
+        )
+
+
+def test_the_kinds_of_trainers_in_the_schema_are_those_that_there_are():
+    from maskedsae.saes.trainers.base import known_kinds
+
+    schema = yaml.safe_load(SCHEMA.read_text())
+    assert sorted(schema["properties"]["trainer_settings"]["properties"]) == known_kinds()
+
+
+def unexplained(text: str) -> list[str]:
+    """Keys of a YAML text that no comment is about: none behind them or right above, none that names them above the
+    section that they are in, and their section is not said to be like another one."""
+    found, above, block = [], [], ""
+    for line in text.splitlines():
+        if line.strip().startswith("#"):
+            block += line
+            continue
+        for indent, key, comment in re.findall(r"^( *(?:- )?)([\w.-]+):(?: [^#]*)?(#.*)?$", line):
+            depth = len(indent)
+            above = [(level, words) for level, words in above if level < depth]
+            own = block + comment
+            words = "".join(words for _, words in above)
+            if not own and not re.search(rf"\b{key}\b|as above|every value", words):
+                found.append(key)
+            above.append((depth, own))
+        block = ""
+    return found
+
+
+def test_every_key_is_explained_where_it_stands():
+    """config.yaml is the one place where keys are explained; the schema has no words of its own for them."""
+    text = CONFIG.read_text()
+    assert unexplained(text) == []
+    assert unexplained(text.replace("# latents [paper]", "")) == ["dict_size"]
+
+
+def test_keys_that_may_be_left_out_are_explained_too():
+    schema, comments = yaml.safe_load(SCHEMA.read_text()), "".join(re.findall(r"#.*", CONFIG.read_text()))
+    for section in ("models", "streams", "tables"):
+        for key in schema["properties"][section]["items"]["properties"]:
+            assert key == "name" or re.search(rf"\b{key}\b", comments), f"{section}: {key}"
 
 
 def test_every_part_of_the_papers_configuration_says_where_its_values_come_from():

@@ -14,7 +14,9 @@ import pytest
 import zstandard
 
 from maskedsae.jobs.errors import InputError
+from maskedsae.jobs.typed import read as typed_read
 from maskedsae.text.corpus import documents
+from maskedsae.text.settings import Corpus
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 TEXTS = ["one", 'two "quoted", and\na second line', "drei \u2028 \U0001f984 \r\n", "x" * 300_000, " "]
@@ -35,13 +37,17 @@ def write_csv(path: Path, texts: list[str]) -> Path:
     return path
 
 
+def corpus_of(given: dict) -> Corpus:
+    return typed_read(Corpus, given)
+
+
 def read(*paths: Path, **more) -> list[str]:
-    return list(documents({"files": [str(path) for path in paths], **more}))
+    return list(documents(corpus_of({"files": [str(path) for path in paths], **more})))
 
 
 def error(corpus: dict) -> str:
     with pytest.raises(InputError) as raised:
-        list(documents(corpus))
+        list(documents(corpus_of(corpus)))
     assert "\n" not in str(raised.value)
     return str(raised.value)
 
@@ -81,15 +87,15 @@ def test_files_in_the_order_given_and_skip(tmp_path):
     corpus = {"files": [str(tmp_path / "b.jsonl"), str(tmp_path / "a.jsonl")]}
     everything = ["b0", "b1", "b2", "a0", "a1", "a2"]
     for skip in range(8):
-        assert list(documents(corpus, skip)) == everything[skip:]
+        assert list(documents(corpus_of(corpus), skip)) == everything[skip:]
     even = {**corpus, "filter": {"field": "meta.set", "equals": "even"}}
-    assert list(documents(even)) == ["b0", "b2", "a0", "a2"]
-    assert list(documents(even, 3)) == ["a2"]
+    assert list(documents(corpus_of(even))) == ["b0", "b2", "a0", "a2"]
+    assert list(documents(corpus_of(even), 3)) == ["a2"]
 
 
 def test_documents_are_read_lazily(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(as_jsonl(records()) + b"{broken")
-    assert next(documents({"files": [str(tmp_path / "a.jsonl")]})) == TEXTS[0]
+    assert next(documents(corpus_of({"files": [str(tmp_path / "a.jsonl")]}))) == TEXTS[0]
 
 
 def test_empty_documents_are_skipped_and_counted(tmp_path, caplog):
@@ -110,10 +116,10 @@ def test_dataset_from_a_local_folder(tmp_path, monkeypatch):
     pq.write_table(pa.Table.from_pylist(records()), folder / "train.parquet")
     odd = {"field": "meta.set", "equals": "odd"}
     corpus = {"dataset": str(folder), "subset": None, "revision": None, "split": "train", "filter": None, "files": None}
-    assert list(documents(corpus)) == TEXTS
-    assert list(documents({"dataset": str(folder), "filter": odd}, skip=1)) == TEXTS[3:4]
+    assert list(documents(corpus_of(corpus))) == TEXTS
+    assert list(documents(corpus_of({"dataset": str(folder), "filter": odd}), skip=1)) == TEXTS[3:4]
     monkeypatch.chdir(tmp_path)  # SAEBench's data sets are served in this way
-    assert list(documents({"dataset": "owner/name"})) == TEXTS
+    assert list(documents(corpus_of({"dataset": "owner/name"}))) == TEXTS
 
     assert "nope" in error({**corpus, "split": "nope"})
     assert "nope" in error({**corpus, "subset": "nope"})
@@ -121,7 +127,8 @@ def test_dataset_from_a_local_folder(tmp_path, monkeypatch):
 
 
 def test_dataset_that_is_not_there():
-    code = "from maskedsae.text.corpus import documents; next(documents({'dataset': 'no/such'}))"
+    code = "from maskedsae.text.corpus import documents\n"
+    code += "from maskedsae.text.settings import Corpus; next(documents(Corpus(dataset='no/such')))"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(SCRIPTS)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     last = done.stderr.splitlines()[-1]

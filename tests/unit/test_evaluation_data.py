@@ -17,11 +17,13 @@ import pytest
 import yaml
 from datasets import ClassLabel, Dataset, DatasetDict
 
-from maskedsae.experiment.configuration import check
-from maskedsae.experiment.grid import gathered, saebench_data_settings, spelled_out
+from maskedsae.experiment.checks import check
+from maskedsae.experiment.settings import saebench_texts
 from maskedsae.jobs.errors import InputError
+from maskedsae.jobs.typed import plain, read
 from maskedsae.scores.saebench.datasets import Folder, write_parquet
 from maskedsae.scores.saebench.rows import AMAZON, BIOS, CODE, EUROPARL, GROUPS, LANGUAGE_PAIRS, NEWS, Needs
+from maskedsae.scores.saebench.settings import Texts
 from maskedsae.world.evaluations import write_stand_ins
 from maskedsae.world.text import LONGEST, ood_prompts, write_corpus
 
@@ -69,8 +71,7 @@ def settings() -> dict:
     saebench["sparse_probing"] |= {"probe_train_set_size": 80, "probe_test_set_size": 24}
     saebench["scr_and_tpp"] |= {"train_set_size": 64, "test_set_size": 32}
     saebench["core"] |= {"n_eval_reconstruction_batches": 1, "n_eval_sparsity_variance_batches": 1}
-    check(config)
-    return gathered(spelled_out(saebench_data_settings(config)))
+    return plain(saebench_texts(check(config)))
 
 
 def write_full_sets(root: Path) -> None:
@@ -153,7 +154,7 @@ def corpus(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def stand_ins(settings, corpus, tmp_path_factory) -> Folder:
     sets = Folder(tmp_path_factory.mktemp("stand_ins"))
-    write_stand_ins(sets, Needs(settings), corpus, 0)
+    write_stand_ins(sets, Needs(read(Texts, settings)), corpus, 0)
     return sets
 
 
@@ -305,9 +306,9 @@ def test_stand_ins_are_what_they_are_said_to_be(stand_ins, corpus):
 
 def test_stand_ins_are_the_same_bytes_again(stand_ins, settings, corpus, tmp_path):
     again, other = Folder(tmp_path / "again"), Folder(tmp_path / "other")
-    write_stand_ins(again, Needs(settings), corpus, 0)
+    write_stand_ins(again, Needs(read(Texts, settings)), corpus, 0)
     assert again.records == stand_ins.records
-    write_stand_ins(other, Needs(settings), None, 1)
+    write_stand_ins(other, Needs(read(Texts, settings)), None, 1)
     assert all(other.records[name]["files"] != facts["files"] for name, facts in again.records.items())
 
 
@@ -316,13 +317,13 @@ def test_too_few_texts_for_a_stand_in(settings, tmp_path):
     with pytest.raises(
         InputError, match=r"politician, gender 1: sae-probes has \d+ such texts, the stand-ins need 108"
     ):
-        write_stand_ins(Folder(tmp_path), Needs(large), None, 0)
+        write_stand_ins(Folder(tmp_path), Needs(read(Texts, large)), None, 0)
     pairs = {"LabHC/bias_in_bios_class_set1": [["dj", "nurse"]]}
     other = settings | {
         "scr_and_tpp": settings["scr_and_tpp"] | {"class_pairs": settings["scr_and_tpp"]["class_pairs"] | pairs}
     }
     with pytest.raises(InputError, match="class_pairs: nothing stands in for profession 8: known are 0, 1, 2, 6"):
-        write_stand_ins(Folder(tmp_path), Needs(other), None, 0)
+        write_stand_ins(Folder(tmp_path), Needs(read(Texts, other)), None, 0)
 
 
 def test_constants_are_saebench_s_own():

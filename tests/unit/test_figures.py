@@ -12,19 +12,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskedsae.experiment.grid import figure_settings, l0_sets, table_settings
+from maskedsae.activations.settings import Stream
+from maskedsae.experiment import outputs
 from maskedsae.inference.published import read_published
 from maskedsae.jobs.errors import InputError
-from maskedsae.report import contents as plan
-from maskedsae.report import tables
+from maskedsae.report import contents, tables
 from maskedsae.report.figures import draw as drawing
 from maskedsae.report.figures.training import read_curves
-from maskedsae.report.style import SHADES, colour
+from maskedsae.report.settings import DrawnFigure
+from maskedsae.report.style import OTHERS, SHADES, looks
 from maskedsae.scores.table import Scores, read_rows, write_rows
-from reported import DEMO, PAPER, ROOT, differences_of, figure, number, write_run
+from reported import DEMO, PAPER, ROOT, checked, differences_of, drawn, figure, number, shown_of, write_run
 
-FIGURES = sorted(plan.FIGURES)
+FIGURES = sorted(contents.FIGURES)
 SEEDS = {"seeds": [0, 1, 2]}
+LOOKS = looks(shown_of(PAPER).streams)
 ABSORPTION = "absorption.mean_full_absorption_score"
 
 
@@ -35,23 +37,26 @@ def run(tmp_path, monkeypatch):
     def made(config: dict = PAPER):
         write_run(tmp_path, config)
         monkeypatch.chdir(tmp_path)
-        sets = l0_sets(config, needed=True)
-
-        def axes(name: str) -> list:
-            inputs = plan.figure_inputs(config, name, config["trainers"][0], sets)
-            return drawing.figure(inputs, figure_settings(config, name, config["trainers"][0])).axes
-
-        return axes
+        return lambda name: open_figure(config, name).axes
 
     return made
 
 
-def curve(axes, label: str) -> tuple[list[float], list[float]]:
-    """x and y of the points of one colour, in order of x."""
-    stream = {"clean": 0.0, "mask20": 0.2, "mask30": 0.3, "mask50": 0.5}[label]
-    lines = [line for line in axes.get_lines() if line.get_color() == colour(stream) and line.get_marker() != "None"]
+def open_figure(config: dict, name: str):
+    return drawing.figure(*drawn(config, name))
+
+
+def curve(axes, stream: str) -> tuple[list[float], list[float]]:
+    """x and y of the points in a stream's colour, in order of x."""
+    colour = LOOKS[stream].light
+    lines = [line for line in axes.get_lines() if line.get_color() == colour and line.get_marker() != "None"]
     points = sorted((x, y) for line in lines for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True))
     return [x for x, _ in points], [y for _, y in points]
+
+
+def dotted(axes, stream: str) -> list:
+    colour = LOOKS[stream].light
+    return [line for line in axes.get_lines() if line.get_linestyle() == ":" and line.get_color() == colour]
 
 
 def of_model(model: str, p: float, l0s: list[int], place: int) -> list[float]:
@@ -104,7 +109,7 @@ def test_and_at_the_l0_that_they_have_with_the_gap_to_the_unmasked_ones(run):
     x, y = curve(axes, "mask30")
     assert x == pytest.approx([20 / 0.7, 40 / 0.7, 80 / 0.7, 160 / 0.7])
     assert y == pytest.approx(of_model("pythia-160m-deduped", 0.3, [20, 40, 80, 160], 1))
-    gaps = [line for line in axes.get_lines() if line.get_linestyle() == ":" and line.get_color() == colour(0.3)]
+    gaps = dotted(axes, "mask30")
     # Made-up scores are linear in log l0, so the interpolation is exact; the last one lies beyond all unmasked SAEs.
     assert [gap.get_xdata()[0] for gap in gaps] == pytest.approx(x[:3])
     expected = [100 * number("pythia-160m-deduped", 0, l0, 0, 1) for l0 in x[:3]]
@@ -122,15 +127,14 @@ def test_with_several_seeds_the_figure_has_the_tables_numbers(run):
     }
     rows = read_rows(path)
     write_rows(path, [replace(row, value=bent.get(row.metric, attrgetter("value"))(row)) for row in rows])
-    axes = drawing.figure({"scores": path}, figure_settings(config, "metrics_achieved", config["trainers"][0])).axes[1]
-    gaps = [line for line in axes.get_lines() if line.get_linestyle() == ":" and line.get_color() == colour(0.3)]
-    made = tables.make_tables(table_settings(config), Scores(read_rows(path)), read_published(ROOT / "reference"))
+    gaps = dotted(open_figure(config, "metrics_achieved").axes[1], "mask30")
+    made = tables.make_tables(shown_of(config), Scores(read_rows(path)), read_published(ROOT / "reference"))
     (line,) = (
         line
         for line in made["table1"][0].block(tables.EQUAL_L0)
         if line.metric == "explained_variance" and not line.signed
     )
-    shown = [cell.mean for cell in line.cells if cell.values]
+    shown = [entry.mean for entry in line.entries if entry.values]
     assert len(shown) == 2  # at nominal 80, one seed's l0 is beyond its unmasked SAEs', though not beyond their mean
     assert [gap.get_ydata()[1] for gap in gaps] == pytest.approx(shown, rel=1e-12)
 
@@ -141,15 +145,16 @@ def test_achieved_l0_is_over_the_nominal_one(run):
 
 
 def test_what_masked_tokens_leave_to_others_is_drawn_but_for_topk(run):
-    def dotted(trainer: str) -> list:
-        run(PAPER | {"run": trainer, "trainers": [trainer]})
-        config = PAPER | {"run": trainer, "trainers": [trainer]}
-        inputs = {"scores": f"results/{trainer}/scores.csv"}
-        axes = drawing.figure(inputs, figure_settings(config, "achieved_l0", trainer)).axes[0]
+    def expected(trainer: str) -> list:
+        mine = {"mine": {"kind": "topk"}, "yours": {"kind": "batch_topk"}}
+        settings = {"trainer_settings": PAPER["trainer_settings"] | mine}
+        axes = run(PAPER | {"run": trainer, "trainers": [trainer]} | settings)("achieved_l0")[0]
         return sorted(line.get_ydata()[0] for line in axes.get_lines() if line.get_linestyle() == ":")
 
-    assert dotted("jumprelu") == pytest.approx([1, 1 / 0.8, 1 / 0.7, 1 / 0.5])
-    assert dotted("topk") == []
+    for trainer in ("jumprelu", "yours"):
+        assert expected(trainer) == pytest.approx([1, 1 / 0.8, 1 / 0.7, 1 / 0.5])
+    for trainer in ("topk", "mine"):
+        assert expected(trainer) == []
 
 
 def test_the_tradeoff_is_table_3(run):
@@ -159,6 +164,13 @@ def test_the_tradeoff_is_table_3(run):
     expected = [(100 * number(model, p, 20, 0, 1), 100 - 100 * number(model, p, 20, 0, 0)) for p in (0, 0.2, 0.3, 0.5)]
     assert points == [pytest.approx(point) for point in expected]
     assert axes.texts[2].get_text() == "p = 0.3\nl0 28.6"
+
+
+def test_the_tradeoff_is_at_an_l0_that_its_table_has(run):
+    config = PAPER | {"tables": [*PAPER["tables"][:2], PAPER["tables"][2] | {"l0": [80, 40]}]}
+    (axes,) = run(config)("tradeoff")
+    assert axes.get_title("left") == "pythia-160m-deduped, nominal l0 = 40"
+    assert curve(axes, "mask50")[0] == pytest.approx([100 * number("pythia-160m-deduped", 0.5, 40, 0, 1)])
 
 
 def test_auc_by_k_has_both_tests(run):
@@ -179,11 +191,20 @@ def test_each_data_set_has_its_row(run):
 def test_training_curves_are_the_rows_of_training_csv(run):
     axes = run(DEMO)("training")
     assert len(axes) == 8
-    loss = axes[0].get_lines()[0]
     steps = np.arange(0, 1800, 50)
-    assert loss.get_xdata().tolist() == (512 * steps).tolist()
-    assert loss.get_ydata().tolist() == pytest.approx((1 / (steps + 1)).tolist())
-    assert len(axes[0].get_lines()) == 6
+    both = [("clean", 8), ("clean", 20), ("mask30", 8), ("mask30", 20)]
+    of_pythia, of_gemma = [*both, ("mask20", 8), ("mask50", 8)], both
+    for panel, model, cells in ((axes[0], "pythia-demo", of_pythia), (axes[1], "gemma-demo", of_gemma)):
+        lines = panel.get_lines()
+        assert all(line.get_xdata().tolist() == (512 * steps).tolist() for line in lines)
+        dashes = {20 if line.is_dashed() else 8: line.get_linestyle() for line in lines}
+        assert dashes == {8: "-", 20: "--"}
+        found = {(line.get_color(), line.get_linestyle()): line.get_ydata()[0] for line in lines}
+        p_of = {"clean": 0, "mask20": 0.2, "mask30": 0.3, "mask50": 0.5}
+        assert found == pytest.approx(
+            {(LOOKS[name].light, dashes[l0]): number(model, p_of[name], l0, 0, 0) for name, l0 in cells}
+        )
+        assert lines[0].get_ydata() == pytest.approx(lines[0].get_ydata()[0] / (steps + 1))
 
 
 def test_long_curves_are_averaged_in_blocks(tmp_path):
@@ -227,20 +248,18 @@ def test_nothing_touches_the_edge(run, tmp_path, name):
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_demos_figures_say_so_and_the_papers_do_not(run, name):
     run(DEMO)
-    labels = [text.get_text() for text in run_figure(DEMO, name).texts]
-    assert tables.DEMO in [label.replace("\n", " ") for label in labels]
+    assert tables.DEMO in notes(open_figure(DEMO, name))
 
 
 def test_the_papers_figures_have_no_such_label(run):
     run()
     for name in FIGURES:
-        assert not any("demo" in text.get_text() for text in run_figure(PAPER, name).texts)
+        assert notes(open_figure(PAPER, name)) == []
 
 
-def run_figure(config: dict, name: str):
-    trainer = config["trainers"][0]
-    inputs = plan.figure_inputs(config, name, trainer, l0_sets(config, needed=True))
-    return drawing.figure(inputs, figure_settings(config, name, trainer))
+def notes(figure) -> list[str]:
+    """What stands beside panels and legend."""
+    return [text.get_text().replace("\n", " ") for text in figure.texts]
 
 
 @pytest.mark.parametrize("name", ["metrics_nominal", "metrics_achieved", "tradeoff"])
@@ -273,16 +292,25 @@ def test_a_missing_difference_and_a_broken_curve_stop_too(run, tmp_path):
 def test_bars_and_curves_can_be_told_apart_without_colour(run, tmp_path):
     axes = run()("figure1")[0]
     assert [bar.get_hatch() or "" for bar in axes.patches] == ["", "////"]
-    markers = [marker for _, _, marker in SHADES.values()]
+    markers = [marker for _, _, marker in (*SHADES.values(), *OTHERS)]
     assert len(set(markers)) == len(markers)
     greys = [Image.new("RGB", (1, 1), light).convert("L").getpixel((0, 0)) for light, _, _ in SHADES.values()]
     assert abs(greys[0] - greys[2]) > 40  # without masking, and the paper's p
     assert greys[1:] == sorted(greys[1:], reverse=True)  # darker with p
 
 
-@pytest.mark.parametrize("p", [0, 0.2, 0.3, 0.5])
-@pytest.mark.parametrize(("dark", "page"), [(False, "#ffffff"), (True, "#14171b")])
-def test_lines_stand_out_from_the_page(p, dark, page):
+# The paper's, those between them, and as many others as have colours of their own.
+STREAMS = [Stream("clean")]
+STREAMS += [Stream.from_plain({"name": f"mask{p}", "p": p}) for p in (0.1, 0.2, 0.25, 0.3, 0.4, 0.5)]
+STREAMS += [
+    Stream.from_plain({"name": f"del{p}", "corruption": {"kind": "delete", "p": p}})
+    for p in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+]
+
+
+@pytest.mark.parametrize("stream", [stream.name for stream in STREAMS])
+@pytest.mark.parametrize(("theme", "page"), [("light", "#ffffff"), ("dark", "#14171b")])
+def test_lines_stand_out_from_the_page(stream, theme, page):
     """WCAG's contrast for graphics, 3:1."""
 
     def luminance(shade: str) -> float:
@@ -290,23 +318,34 @@ def test_lines_stand_out_from_the_page(p, dark, page):
         linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
         return float(np.dot([0.2126, 0.7152, 0.0722], linear))
 
-    low, high = sorted((luminance(colour(p, dark)), luminance(page)))
+    low, high = sorted((luminance(getattr(looks(STREAMS)[stream], theme)), luminance(page)))
     assert (high + 0.05) / (low + 0.05) >= 3
 
 
+def test_no_two_streams_have_one_colour_however_many_there_are():
+    """Two masks of one p among them, and more others than there are colours."""
+    more = [replace(stream, name=f"{stream.name}-clean", context="clean") for stream in STREAMS if stream.corruption]
+    more += [replace(stream, name=f"{stream.name}-again") for stream in STREAMS if stream.corruption]
+    found = looks([*STREAMS, *more])
+    for theme in ("light", "dark"):
+        assert len({getattr(look, theme) for look in found.values()}) == len(found) == 37
+    assert [name for name, look in found.items() if look.baseline] == ["clean"]
+
+
 def test_several_trainers_have_figures_of_their_own():
-    both = PAPER | {"trainers": ["matryoshka_batch_topk", "topk"]}
-    assert len(plan.figures(both)) == 2 * len(plan.FIGURES)
-    assert plan.figures(both)["figure1_topk"] == ("figure1", "topk")
-    assert list(plan.figures(PAPER)) == list(plan.FIGURES)
+    both = outputs.figures(checked(PAPER | {"trainers": ["matryoshka_batch_topk", "topk"]}))
+    assert len(both) == 2 * len(contents.FIGURES)
+    assert DrawnFigure("figure1_topk", "figure1", "topk") in both
+    assert [figure.file for figure in outputs.figures(checked(PAPER))] == list(contents.FIGURES)
 
 
 def test_without_a_table_of_several_p_there_is_no_tradeoff():
-    assert "tradeoff" not in plan.figures(PAPER | {"tables": PAPER["tables"][:2]})
+    figures = outputs.figures(checked(PAPER | {"tables": PAPER["tables"][:2]}))
+    assert {figure.figure for figure in figures} == contents.FIGURES.keys() - {"tradeoff"}
 
 
 def test_without_tables_there_is_none():
-    assert plan.figures(PAPER | {"tables": []}) == {}
+    assert outputs.figures(checked(PAPER | {"tables": []})) == []
 
 
 def test_every_figure_has_a_caption():

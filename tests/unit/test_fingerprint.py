@@ -2,19 +2,17 @@
 
 import ast
 import shutil
-from pathlib import Path
 
 import pytest
 
+from maskedsae.activations.corruptions.base import known_kinds as corruption_kinds
 from maskedsae.experiment import fingerprint as module
-from maskedsae.experiment.fingerprint import NO_NUMBERS, fingerprint
+from maskedsae.experiment.fingerprint import exempt, fingerprint
+from maskedsae.saes.trainers.base import known_kinds as trainer_kinds
 
 PACKAGE = module.PACKAGE
 
 ROOT = PACKAGE.parents[1]
-
-# Beside NO_NUMBERS: what these compute shows up in the rules' params as itself.
-SEEN_AS_PARAMS = {"configuration", "grid", "fingerprint"}
 
 
 @pytest.fixture
@@ -121,33 +119,107 @@ def test_modules_that_import_each_other_end_somewhere(package):
 
 
 def test_a_change_in_any_module_of_training_shows_up_under_its_name(tmp_path, monkeypatch):
-    before = fingerprint("training")
+    before = fingerprint("saes.training")
     shutil.copytree(PACKAGE, tmp_path / "maskedsae")
     monkeypatch.setattr(module, "PACKAGE", tmp_path / "maskedsae")
-    with (tmp_path / "maskedsae" / "masks.py").open("a") as file:
+    with (tmp_path / "maskedsae" / "activations" / "streams.py").open("a") as file:
         file.write("\nCHANGED = 1\n")
     module._parse.cache_clear()
-    after = fingerprint("training")
+    after = fingerprint("saes.training")
     module._parse.cache_clear()
-    assert [name for name in before if after[name] != before[name]] == ["masks"]
+    assert [name for name in before if after[name] != before[name]] == ["activations.streams"]
 
 
 def modules_named_by_rules() -> set[str]:
-    """Those for which the rules' params ask: `fingerprint("…")`."""
-    sources = [PACKAGE / "grid.py", *(ROOT / "rules").glob("*.smk")]
-    text = "\n".join(path.read_text() for path in sources)
-    return {piece.split('"')[0] for piece in text.split('fingerprint("')[1:]}
+    """Those for which the rules' settings ask: `fingerprint("…")`."""
+    text = (PACKAGE / "experiment" / "settings.py").read_text()
+    called = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    calls = [node for node in called if getattr(node.func, "id", "") == "fingerprint"]
+    assert len(calls) >= 15
+    literals = {constant.value for node in calls for constant in ast.walk(node) if isinstance(constant, ast.Constant)}
+    return (
+        {name for name in literals if (PACKAGE / f"{name.replace('.', '/')}.py").is_file()} | {"saes.training"} | KINDS
+    )
+
+
+# Found by their file's name: only the kinds that a stream or trainer is of are in its fingerprint.
+KINDS = {f"activations.corruptions.{kind}" for kind in corruption_kinds()} | {
+    f"saes.trainers.{kind}" for kind in trainer_kinds()
+}
 
 
 def test_no_module_is_forgotten():
-    """A new module is reached from a rule's fingerprint, or is said not to matter."""
+    """A new module is reached from a rule's fingerprint, or is exempt."""
     modules = {".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")}
-    reached = {entry: set(fingerprint(entry)) for entry in modules_named_by_rules()}
-    packages = {name for name in modules if name.endswith("__init__")}
-    assert modules - packages == set.union(*reached.values()) | NO_NUMBERS | SEEN_AS_PARAMS
-    for entry, names in reached.items():
-        # Figures and the page, which take seconds, ask `grid` what there is to be shown.
-        assert not names & (NO_NUMBERS if entry.startswith("report.") else NO_NUMBERS | SEEN_AS_PARAMS), entry
+    modules = {name for name in modules if not name.endswith("__init__")}
+    reached = set.union(*(set(fingerprint(entry)) for entry in modules_named_by_rules()))
+    seen_as_params = {name for name in modules if name.startswith("experiment.")}
+    assert modules - reached == {name for name in modules if exempt(name)} | seen_as_params
+    assert not reached & seen_as_params
+
+
+def test_training_depends_on_the_rooms_before_it_and_on_no_other():
+    """A line that decides weights lives in text, activations or saes, and nothing else can train anything again."""
+    rooms = {name.split(".")[0] for entry in ("saes.training", *KINDS) for name in fingerprint(entry)}
+    assert rooms == {"text", "activations", "saes"}
+
+
+# What an exempt module may use of the libraries that compute: questions, settings and checks, no arithmetic.
+HARMLESS = {
+    *("cuda", "version", "set_num_threads", "get_num_threads", "__version__", "isfinite"),
+    *("is_available", "get_device_name"),
+}
+
+
+def test_what_is_exempt_computes_nothing():
+    """It imports no library that computes, or asks it only for what cannot reach a result."""
+    checked = [name for name in all_modules() if exempt(name)]
+    assert len(checked) > 15
+    for name in checked:
+        tree = ast.parse((PACKAGE / f"{name.replace('.', '/')}.py").read_text())
+        imported = {
+            alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+        }
+        imported |= {
+            node.module.split(".")[0]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        }
+        assert not imported & {
+            "numpy",
+            "scipy",
+            "sklearn",
+            "pandas",
+            "transformers",
+            "dictionary_learning",
+            "sae_bench",
+        }, name
+        used = {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "torch"
+        }
+        assert used <= HARMLESS, (name, used - HARMLESS)
+        from_rooms = {
+            node.module
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.level == 1 and not name.startswith("jobs.")
+        }
+        assert not {"variance", "recorded", "remembered", "evals"} & from_rooms, name
+
+
+def all_modules() -> set[str]:
+    names = {".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")}
+    return {name for name in names if not name.endswith("__init__")}
+
+
+@pytest.mark.parametrize(
+    "name", ["saes.quality", "scores.ood.rows", "inference.paired", "activations.corruptions.base"]
+)
+def test_a_module_that_computes_would_be_found_if_it_were_exempt(name, monkeypatch):
+    monkeypatch.setattr(module, "NO_NUMBERS", module.NO_NUMBERS | {name})
+    with pytest.raises(AssertionError):
+        test_what_is_exempt_computes_nothing()
 
 
 def test_packages_hold_no_code():
@@ -156,9 +228,8 @@ def test_packages_hold_no_code():
         assert all(isinstance(line.value, ast.Constant) for line in ast.parse(path.read_text()).body), path
 
 
-def test_what_is_said_not_to_matter_exists():
-    for name in NO_NUMBERS | SEEN_AS_PARAMS:
-        assert Path(PACKAGE, f"{name.replace('.', '/')}.py").is_file()
+def test_what_is_exempt_exists():
+    assert all_modules() >= module.NO_NUMBERS
 
 
 SAYS = """

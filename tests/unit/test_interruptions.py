@@ -6,18 +6,20 @@ import random
 import shutil
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 
-from conftest import COMPUTE, train_settings
+from conftest import COMPUTE, folders, train_settings
+from maskedsae.activations.settings import Stream
 from maskedsae.jobs.errors import InputError
 from maskedsae.saes import checkpoints
-from maskedsae.saes.training import train_set
+from maskedsae.saes.training import train_cells
 
 # Forked, so that a child is training within milliseconds and a kill finds it there, not at its imports.
 FORK = multiprocessing.get_context("fork")
-EVERY_BLOCK = COMPUTE | {"checkpoint_minutes": 0}
+EVERY_BLOCK = replace(COMPUTE, checkpoint_minutes=0)
 PUBLISHED = ("ae.pt", "config.json", "cfg.json", "sae_weights.safetensors", "SHA256SUMS", "quality.json")
 L0S = (4, 8)
 SETTINGS = train_settings(
@@ -34,8 +36,8 @@ def uninterrupted(facts, tokens_folders, tmp_path_factory):
 
 
 def train(folder, facts, tokens_folders, settings=SETTINGS, l0s=L0S):
-    cells = {l0: folder / f"l0_{l0}" for l0 in l0s}
-    train_set(cells, settings, facts["gpt_neox"], tokens_folders["gpt_neox"], EVERY_BLOCK)
+    manifest = tokens_folders["gpt_neox"] / "manifest.json"
+    train_cells(folders(folder, *l0s), settings, facts["gpt_neox"], manifest, EVERY_BLOCK)
 
 
 def files(folder) -> dict[str, bytes]:
@@ -152,21 +154,11 @@ def test_a_damaged_checkpoint_is_named(damage, facts, tokens_folders, tmp_path):
 def test_a_checkpoint_of_other_settings_is_not_used(facts, tokens_folders, tmp_path, uninterrupted, caplog):
     caplog.set_level("INFO", logger="maskedsae")
     half_trained(tmp_path, facts, tokens_folders)
-    other = SETTINGS | {"stream": {"name": "stream", "p": 0.5}}
+    other = replace(SETTINGS, stream=Stream.from_plain({"name": "mask30", "p": 0.5}))
     train(tmp_path, facts, tokens_folders, settings=other)
-    assert "its checkpoint is of other settings (stream.p): starting over" in caplog.text
+    assert "its checkpoint was made with other settings (stream.corruption.p): starting over" in caplog.text
     assert list((tmp_path / "l0_4" / "checkpoint").glob("state_of_other_settings_at_step_*.pt"))
     assert files(tmp_path) != uninterrupted
-
-
-def test_after_a_change_of_what_only_writes_a_finished_sae_is_written_again(facts, tokens_folders, tmp_path):
-    """Its code is among the settings, so that Snakemake runs the job again; but weeks of training stand."""
-    train(tmp_path, facts, tokens_folders, SETTINGS | {"code": {"training": "a", "saefiles": "b"}})
-    before = (tmp_path / "l0_4" / "training.csv").read_bytes()  # with its times
-    train(tmp_path, facts, tokens_folders, SETTINGS | {"code": {"training": "a", "saefiles": "changed"}})
-    assert (tmp_path / "l0_4" / "training.csv").read_bytes() == before
-    train(tmp_path, facts, tokens_folders, SETTINGS | {"code": {"training": "changed", "saefiles": "changed"}})
-    assert (tmp_path / "l0_4" / "training.csv").read_bytes() != before
 
 
 def test_a_damaged_token_shard_is_named(facts, tokens_folders, tmp_path):

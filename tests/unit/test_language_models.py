@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from conftest import FAMILIES, LAYER, model_entry
-from maskedsae.activations.language_models import LanguageModel, check_device, describe
+from conftest import FAMILIES, LAYER, model_settings
+from maskedsae.activations.language_models import LanguageModel, describe, read_facts, write_facts
+from maskedsae.jobs.device import check_device
 from maskedsae.jobs.errors import InputError
 from maskedsae.scores.saebench.language_model import hooked_transformer
 
@@ -27,7 +29,7 @@ def contexts() -> torch.Tensor:
 @pytest.mark.parametrize("layer", [0, 1])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_equals_the_whole_models_hidden_state(family, layer, model_folders, facts, contexts):
-    residual = LanguageModel(facts[family] | {"layer": layer}, "float32", "cpu").residual(contexts)
+    residual = LanguageModel(replace(facts[family], layer=layer), "float32", "cpu").residual(contexts)
     whole = AutoModelForCausalLM.from_pretrained(model_folders[family], dtype=torch.float32)
     with torch.no_grad():
         hidden = whole(input_ids=contexts, output_hidden_states=True).hidden_states[layer + 1]
@@ -36,7 +38,7 @@ def test_equals_the_whole_models_hidden_state(family, layer, model_folders, fact
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_last_layer_is_read_before_the_final_norm(family, model_folders, facts, contexts):
-    residual = LanguageModel(facts[family] | {"layer": 2}, "float32", "cpu").residual(contexts)
+    residual = LanguageModel(replace(facts[family], layer=2), "float32", "cpu").residual(contexts)
     whole = AutoModelForCausalLM.from_pretrained(model_folders[family], dtype=torch.float32)
     seen = []
     whole.base_model.layers[2].register_forward_hook(lambda module, inputs, output: seen.append(output))
@@ -57,14 +59,19 @@ def test_equals_saebenchs_language_model(family, model_folders, facts, contexts)
 
 
 def test_facts(facts):
-    assert facts["gpt_neox"]["bos"] is False and facts["gemma2"]["bos"] is True
-    assert facts["gpt_neox"]["special_ids"] == [0] and facts["gemma2"]["special_ids"] == [0, 1, 2]
-    assert facts["gemma2"]["width"] == 32 and facts["gemma2"]["layers"] == 3
+    assert facts["gpt_neox"].bos is False and facts["gemma2"].bos is True
+    assert facts["gpt_neox"].special_ids == (0,) and facts["gemma2"].special_ids == (0, 1, 2)
+    assert facts["gemma2"].width == 32 and facts["gemma2"].layers == 3
+
+
+def test_facts_are_read_back_as_they_were_written(facts, model_folders, tmp_path):
+    write_facts(tmp_path / "model.json", model_settings("gemma2", model_folders["gemma2"]))
+    assert read_facts(tmp_path / "model.json") == facts["gemma2"]
 
 
 def refused(family, folder, **changes) -> str:
     with pytest.raises(InputError) as error:
-        describe(model_entry(family, folder) | changes)
+        describe(model_settings(family, folder, **changes))
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -107,11 +114,11 @@ def test_truncated_weights_are_named(model_folders, facts, tmp_path):
     weights = tmp_path / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(InputError, match="tiny-gpt_neox"):
-        LanguageModel(facts["gpt_neox"] | {"path": str(tmp_path / "model")}, "float32", "cpu")
+        LanguageModel(replace(facts["gpt_neox"], path=str(tmp_path / "model")), "float32", "cpu")
 
 
 def test_a_hub_model_that_cannot_be_fetched_says_what_to_do():
-    entry = model_entry("gpt_neox", "unused") | {"hub": "nobody/nothing", "path": None}
+    entry = model_settings("gpt_neox", "unused", hub="nobody/nothing", path=None)
     with pytest.raises(InputError, match=r"cannot fetch nobody/nothing .*hf auth login"):
         describe(entry)
 
@@ -137,4 +144,4 @@ def test_missing_weights_are_an_error_and_not_made_up(model_folders, facts, tmp_
     del weights["gpt_neox.layers.1.mlp.dense_h_to_4h.weight"]
     save_file(weights, tmp_path / "model" / "model.safetensors", {"format": "pt"})
     with pytest.raises(InputError, match=r"lacks weights \(layers\.1\.mlp"):
-        LanguageModel(facts["gpt_neox"] | {"path": str(tmp_path / "model")}, "float32", "cpu")
+        LanguageModel(replace(facts["gpt_neox"], path=str(tmp_path / "model")), "float32", "cpu")

@@ -1,6 +1,7 @@
 """Probing out of distribution does what the original's code does, where that is sound, and says when data are not."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,33 +11,37 @@ from dictionary_learning.utils import load_dictionary
 from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from conftest import FAMILIES, LAYER
+from conftest import COMPUTE, FAMILIES, LAYER
 from maskedsae.activations.language_models import LanguageModel
+from maskedsae.inference.paired import paired_difference
 from maskedsae.jobs.errors import InputError
 from maskedsae.jobs.files import write_json
-from maskedsae.saes.trainers import TRAINERS
+from maskedsae.jobs.typed import plain
+from maskedsae.saes.trainers.base import known_kinds
 from maskedsae.scores.ood import datasets
 from maskedsae.scores.ood.activations import Part, read_activations, to_bytes
-from maskedsae.scores.ood.intervals import TESTS, Scored, paired_difference, read_scores, write_scores
 from maskedsae.scores.ood.last_tokens import last_residuals, token_ids, write_activations
 from maskedsae.scores.ood.latents import Encoder, most_different
 from maskedsae.scores.ood.probes import balanced_rows, first_rows, fit
+from maskedsae.scores.ood.rows import TESTS, Scored, read_scores, write_scores
 from maskedsae.scores.ood.scores import divide, oracle, sae_probes
+from maskedsae.scores.ood.settings import OodTexts, SaeProbing
 from maskedsae.text.sae_probes_data import OOD_SETS
 
-OF_ACTIVATIONS = {"rows": 240, "max_tokens": 1024, "bos": None, "dtype": "float32", "batch_tokens": 4096}
-SETTINGS = {
-    "train_rows": 160,
-    "split_seed": 42,
-    "validation_rows": 40,
-    "k": 16,
-    "ks": [1, 4, 16],
-    "max_iter": 200,
-    "seed": 1,
-    "same_rows": True,
-    "drop_seen": True,
-    "bootstrap": 200,
-}
+OF_ACTIVATIONS = OodTexts(rows=240, max_tokens=1024, bos=None, dtype="float32", batch_tokens=4096, code={})
+SETTINGS = SaeProbing(
+    train_rows=160,
+    split_seed=42,
+    validation_rows=40,
+    max_iter=200,
+    seed=1,
+    drop_seen=True,
+    bootstrap=200,
+    code={},
+    k=16,
+    ks=(1, 4, 16),
+    same_rows=True,
+)
 FIT = {"validation_rows": 100, "seed": 1, "max_iter": 1000}  # the protocol's
 
 
@@ -44,7 +49,7 @@ FIT = {"validation_rows": 100, "seed": 1, "max_iter": 1000}  # the protocol's
 def activations(facts, tmp_path_factory):
     """The eight real data sets, seen by a tiny language model."""
     path = tmp_path_factory.mktemp("ood") / "activations.safetensors"
-    write_activations(path, facts["gpt_neox"], OF_ACTIVATIONS, "cpu")
+    write_activations(path, facts["gpt_neox"], OF_ACTIVATIONS, COMPUTE)
     return path
 
 
@@ -125,7 +130,7 @@ TEXTS = ["One", "A somewhat longer text, of the same few words.", "word " * 60, 
 def test_activations_are_the_last_tokens_of_a_plain_forward_pass(family, max_tokens, model_folders, facts):
     tokenizer = AutoTokenizer.from_pretrained(model_folders[family], truncation_side="left")
     whole = AutoModelForCausalLM.from_pretrained(model_folders[family], dtype=torch.float32)
-    bos, expected = facts[family]["bos"], []
+    bos, expected = facts[family].bos, []
     for text in TEXTS:
         ids = tokenizer(text, truncation=True, max_length=max_tokens, return_tensors="pt")["input_ids"]
         with torch.no_grad():
@@ -146,14 +151,14 @@ def test_the_file_holds_all_rows_of_the_eight_in_the_files_order(activations, fa
     sets, classes = read_activations(activations)
     assert tuple(sets) == OOD_SETS == tuple(classes)
     for name, parts in sets.items():
-        for part, texts in zip(parts.values(), datasets.load(name, OF_ACTIVATIONS["rows"]), strict=True):
+        for part, texts in zip(parts.values(), datasets.load(name, OF_ACTIVATIONS.rows), strict=True):
             assert np.array_equal(part.labels.numpy(), texts.labels)
-            assert part.x.shape == (len(texts.prompts), facts["gpt_neox"]["width"])
+            assert part.x.shape == (len(texts.prompts), facts["gpt_neox"].width)
             assert len(set(part.texts.tolist())) == len(set(texts.prompts))
 
 
 def test_the_file_is_the_same_bytes_again(activations, facts, tmp_path):
-    write_activations(tmp_path / "again.safetensors", facts["gpt_neox"], OF_ACTIVATIONS, "cpu")
+    write_activations(tmp_path / "again.safetensors", facts["gpt_neox"], OF_ACTIVATIONS, COMPUTE)
     assert (tmp_path / "again.safetensors").read_bytes() == activations.read_bytes()
 
 
@@ -253,7 +258,7 @@ def test_latents_are_chosen_by_the_originals_mean_difference(kind):
     assert set(most_different(x, labels, 6).tolist()) == set(theirs[:6].tolist())
 
 
-@pytest.mark.parametrize("trainer", TRAINERS)
+@pytest.mark.parametrize("trainer", known_kinds())
 @torch.no_grad()
 def test_latents_are_what_dictionary_learning_encodes(trainer, cells, activations):
     sets, _ = read_activations(activations)
@@ -283,7 +288,7 @@ def known(path, kind: str):
     return path
 
 
-PROTOCOL = SETTINGS | {"train_rows": 1024, "validation_rows": 100, "k": 8, "ks": [1, 8]}
+PROTOCOL = replace(SETTINGS, train_rows=1024, validation_rows=100, k=8, ks=(1, 8))
 
 
 @pytest.fixture
@@ -338,14 +343,16 @@ def test_oracle_and_sae_probes_learn_from_the_same_rows_unless_told_otherwise(ac
     rows_of = lambda scored: {(one.dataset, one.test): one.rows.tolist() for one in scored}  # noqa: E731
     expected = rows_of(oracle(activations, SETTINGS, 1)[1])
     assert rows_of(sae_probes(activations, sae, SETTINGS, 1)[1]) == expected
-    assert rows_of(sae_probes(activations, sae, SETTINGS | {"same_rows": False}, 1)[1]) != expected
+    assert rows_of(sae_probes(activations, sae, replace(SETTINGS, same_rows=False), 1)[1]) != expected
 
 
 def test_the_json_says_what_was_probed(activations, cells):
     result, _ = sae_probes(activations, cells["topk"] / "sae", SETTINGS, 1)
-    assert result["protocol"] == SETTINGS and list(result["datasets"]) == list(OOD_SETS)
+    assert result["protocol"] == {key: value for key, value in plain(SETTINGS).items() if key != "code"} and list(
+        result["datasets"]
+    ) == list(OOD_SETS)
     for name, entry in result["datasets"].items():
-        _, ood = datasets.load(name, OF_ACTIVATIONS["rows"])
+        _, ood = datasets.load(name, OF_ACTIVATIONS.rows)
         assert entry["train"] == {"rows": 160, "of_class_1": 80}
         assert entry["ood"]["rows"] == len(ood.labels)  # none of these texts is among the first training rows
         assert 0 < entry["ood"]["of_class_1"] < entry["ood"]["rows"]

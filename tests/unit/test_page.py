@@ -10,18 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from maskedsae.experiment.grid import l0_sets
+from maskedsae.experiment.grid import score_files
 from maskedsae.jobs.errors import InputError
-from maskedsae.report import contents as plan
-from maskedsae.report import records as facts
-from maskedsae.report import tables
+from maskedsae.report import records, tables
+from maskedsae.report.contents import FIGURES
 from maskedsae.report.page import write_page
+from maskedsae.report.settings import StepSettings
+from maskedsae.saes.cells import Cell
 from maskedsae.scores.table import read_rows
-from reported import DEMO, page_of, write_run
+from reported import DEMO, cells_of, page_of, write_run
 
-CLOCKS = ["1.json", "2.json"]
-STEPS = [{"words": "SAEs", "gpus": 1, "files": ["train_1.tsv", "train_2.tsv"], "provenance": CLOCKS}]
-STEPS += [{"words": "probes", "gpus": 0, "files": ["ood.tsv"], "provenance": []}]
+# Two jobs of two SAEs each, which share a clock.
+CLOCKS = {"a.json": (["a", "b"], 3600), "b.json": (["a", "b"], 3600), "c.json": (["c", "d"], 1800)}
+CLOCKS |= {"d.json": (["d", "c"], 1800)}
+STEPS = (
+    StepSettings("SAEs", 1, ("train_1.tsv", "train_2.tsv"), tuple(CLOCKS)),
+    StepSettings("probes", 0, ("ood.tsv",), ()),
+)
 BENCHMARK = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -62,8 +67,7 @@ def make_page(folder: Path, config: dict = DEMO, lost: str = "", **changes) -> P
     # The second training was resumed: its benchmark file has the last 1000 seconds of 1800.
     for seconds, file in ((3600, "train_1.tsv"), (1000, "train_2.tsv"), (90, "ood.tsv")):
         Path(folder, file).write_text(f"{BENCHMARK}{seconds}.0\t-\t2048.0\t0\t0\t0\t0\t0\t50\t{seconds / 2}\n")
-    for seconds, file in zip((3600, 1800), CLOCKS, strict=True):
-        Path(folder, file).write_text(json.dumps({"wall_seconds": seconds}))
+    write_clocks(folder, CLOCKS)
     Path(folder, lost).unlink() if lost else None
     here = Path.cwd()
     os.chdir(folder)
@@ -73,6 +77,13 @@ def make_page(folder: Path, config: dict = DEMO, lost: str = "", **changes) -> P
     finally:
         os.chdir(here)
     return folder / to
+
+
+def write_clocks(folder: Path, clocks: dict[str, tuple[list[str], float]]) -> list[str]:
+    """SAEs' provenance.json, as far as it tells of time; their paths."""
+    for file, (together, seconds) in clocks.items():
+        Path(folder, file).write_text(json.dumps({"trained_with": together, "wall_seconds": seconds}))
+    return [str(Path(folder, file)) for file in clocks]
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +122,8 @@ def test_its_own_links_lead_somewhere(page, file):
 
 
 def test_links_to_scores_are_those_files_that_the_grid_has(page):
-    wanted = {str(Path(path).relative_to("results/demo")) for cells in l0_sets(DEMO, True) for path in cells.scores()}
+    wanted = {str(Path(path).relative_to("results/demo")) for cell in cells_of(DEMO) for path in score_files(cell)}
+    assert len(wanted) == 10 * 7
     assert {link for link in page.links if "/scores/" in link} == wanted
 
 
@@ -135,9 +147,22 @@ def test_l0_on_clean_text_is_warned_of_above_five_percent_and_no_sooner(page):
     assert "more than 5% off the nominal one for 6 of 10 SAEs: pythia-demo mask20 l0 8 (10.0)" in page.text
 
 
+def test_each_sae_stands_with_its_own_measures(page):
+    """In the order of the grid; explained variance as it is, and not with a constant left out of account."""
+    row = r'</span>([^<]*)</td>\s*<td>(\d+)</td><td>([\d.]+)</td>.*\s*<td>([\d.]+)</td><td class="number">([^<]*)<'
+    assert re.findall(row, page.source)[:6] == [
+        ("without masking", "8", "8.0", "0.900", "10 of 100"),
+        ("without masking", "20", "20.0", "0.900", "10 of 100"),
+        ("masked, p = 0.2", "8", "10.0", "0.900", "10 of 100"),
+        ("masked, p = 0.3", "8", "11.4", "0.900", "10 of 100"),
+        ("masked, p = 0.3", "20", "28.6", "0.900", "10 of 100"),
+        ("masked, p = 0.5", "8", "16.0", "0.900", "10 of 100"),
+    ]
+
+
 @pytest.mark.parametrize(("l0", "warned"), [(8.4, False), (8.41, True), (7.6, False), (7.59, True)])
 def test_the_threshold_itself(l0, warned):
-    sae = facts.Sae(plan.Cell("m", "s", "t", 8, 0), Path(), {"l0": l0, "nominal_l0": 8}, {})
+    sae = records.Sae(Cell("r", "m", "s", "t", 8, 0), {"l0": l0, "nominal_l0": 8}, {})
     assert sae.off_by_much == warned
 
 
@@ -150,9 +175,9 @@ def test_more_than_half_of_the_latents_dead_is_warned_of(page, tmp_path):
 def test_a_demo_says_so_at_the_top_and_on_every_figure(page):
     assert tables.DEMO in page.text.split("Contents")[0][:600]
     svgs = re.findall(r"<svg.*?</svg>", page.source, re.DOTALL)
-    assert len(svgs) == len(plan.FIGURES)
-    said = [" ".join(re.findall("<!-- (.*?) -->", svg)) for svg in svgs]  # of each line
-    assert all(tables.DEMO in words for words in said)
+    assert len(svgs) == len(FIGURES)
+    written = [" ".join(re.findall("<!-- (.*?) -->", svg)) for svg in svgs]  # of each line
+    assert all(tables.DEMO in words for words in written)
 
 
 def test_claims_have_verdicts(page, file):
@@ -171,6 +196,16 @@ def test_what_was_run_is_told(page):
     assert "Versions: SAEBench revisiondef devicecpu (x86_64) python3.11 sae-bench0.4.1" in page.text
 
 
+def test_training_hours_count_each_job_once(tmp_path):
+    """SAEs that were trained together share one clock; one that was trained alone, before its job was regrouped or
+    after, has its own, even if it shows the same time."""
+    together = {"a.json": (["a", "b"], 3600), "b.json": (["b", "a"], 3600)}
+    alone = {"c.json": (["c"], 3600), "d.json": (["d"], 1800)}
+    step = records.read_step("SAEs", 2, [], write_clocks(tmp_path, together | alone))
+    assert step.wall == 3600 + 3600 + 1800
+    assert step.gpu_hours == 5
+
+
 def test_a_benchmark_file_that_is_gone_is_missed_on_the_page(tmp_path):
     of_training = Page(make_page(tmp_path / "1", lost="train_2.tsv").read_text()).text
     assert "SAEs2 (no record of 1)1 h 30 min30 min 00 s1.502.0 GB" in of_training
@@ -183,7 +218,7 @@ def test_a_benchmark_file_that_is_gone_is_missed_on_the_page(tmp_path):
 def test_a_run_without_masks_has_its_page_and_one_without_unmasked_streams_too(tmp_path, stream):
     config = DEMO | {"streams": [entry for entry in DEMO["streams"] if entry["name"] == stream]}
     config["tables"] = [table | {"streams": [stream]} for table in DEMO["tables"][:2]]
-    words = {"clean": "trained without masks. ", "mask30": "trained with a share p of the tokens replaced by “"}
+    words = {"clean": "trained without masking. ", "mask30": "trained with a share p of the tokens replaced by “"}
     assert words[stream] in Page(make_page(tmp_path, config).read_text()).text
 
 
@@ -198,9 +233,14 @@ def test_figures_and_tables_can_be_read_without_seeing_them(page):
 
 
 def test_figures_follow_the_pages_colours(page):
-    for svg in re.findall(r"<svg.*?</svg>", page.source, re.DOTALL):
+    svgs = re.findall(r"<svg.*?</svg>", page.source, re.DOTALL)
+    assert len(svgs) == len(FIGURES)
+    for svg in svgs:
         assert not set(re.findall(r"#[0-9a-fA-F]{6}\b", svg)), "a colour of its own"
-    for variable in set(re.findall(r"var\(--([\w-]+)\)", page.source)):
+        assert {"ink", "paper"} & set(re.findall(r"var\(--([\w-]+)\)", svg))
+    variables = set(re.findall(r"var\(--([\w-]+)\)", page.source))
+    assert {"stream0", "stream1", "stream2", "stream3"} <= variables
+    for variable in variables:
         assert f"--{variable}:" in page.source
 
 
@@ -224,7 +264,7 @@ def test_what_is_missing_stops_with_its_path(file, tmp_path, monkeypatch, lost):
 def test_a_broken_benchmark_file_stops_with_its_path(tmp_path, text):
     (tmp_path / "b.tsv").write_text(text)
     with pytest.raises(InputError, match=r"b\.tsv: not a benchmark file"):
-        facts.read_step("SAEs", 0, [str(tmp_path / "b.tsv")], [])
+        records.read_step("SAEs", 0, [str(tmp_path / "b.tsv")], [])
 
 
 # In a real browser.
@@ -247,7 +287,7 @@ def test_a_browser_shows_it_without_errors_and_without_the_network(file, tmp_pat
     log = tmp_path / "net.json"
     page = f"file://{file}"
     done = browse(tmp_path, "--enable-logging=stderr", f"--log-net-log={log}", "--dump-dom", page)
-    assert done.stdout.count("<svg") == len(plan.FIGURES)
+    assert done.stdout.count("<svg") == len(FIGURES)
     assert "CONSOLE" not in done.stderr
     asked = set(re.findall(r'"url":"(https?:[^"]*)"', log.read_text()))
     own = (".google.com/", ".googleapis.com/")  # where Chromium itself asks for the time and for updates

@@ -2,17 +2,19 @@
 
 import re
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
-from checkout import ROOT
-from maskedsae.experiment.grid import table_settings
+from maskedsae.experiment.checks import check
 from maskedsae.inference.published import FILES
-from maskedsae.scores.metrics import paper_metrics
-from scored import PAPER, PUBLISHED
+from reported import DEMO, PAPER, ROOT, checked, shown_of
+from scored import PUBLISHED
 
-PYTHIA, GEMMA = PAPER["models"]
+SHOWN = shown_of(PAPER)
+PYTHIA, GEMMA = SHOWN.models
+(MATRYOSHKA,) = SHOWN.trainers
 
 # The tables' lines as the HTML version of arXiv 2604.06495v1 has them. (The files were typed off another extraction.)
 HTML = r"""
@@ -83,7 +85,7 @@ def test_a_difference_is_of_one_table():
 
 def test_claims_state_what_the_papers_own_tables_say():
     """But for digits that it cuts off: 2.356 is stated as 2.35."""
-    metrics = {metric.name: metric.label for metric in paper_metrics(PAPER["report"])}
+    metrics = {metric.name: metric.label for metric in SHOWN.report.metrics}
     stated = [claim for claim in PUBLISHED.claims["claims"] if claim["stated"] and claim["metric"] != "ood"]
     assert len(stated) == 8
     for claim in stated:
@@ -94,8 +96,8 @@ def test_claims_state_what_the_papers_own_tables_say():
 
 
 def test_each_claim_compares_cells_of_the_papers_grid_and_has_a_known_form():
-    streams, l0s = {stream["p"] for stream in PAPER["streams"]}, set(PAPER["l0"])
-    names = {metric.name for metric in paper_metrics(PAPER["report"])} | {"ood"}
+    streams, l0s = {stream.p for stream in SHOWN.streams}, set(PAPER["l0"])
+    names = {metric.name for metric in SHOWN.report.metrics} | {"ood"}
     claims = PUBLISHED.claims["claims"]
     assert len({claim["id"] for claim in claims}) == len(claims)
     for claim in claims:
@@ -110,30 +112,29 @@ def test_each_claim_compares_cells_of_the_papers_grid_and_has_a_known_form():
 
 
 def test_what_is_known_of_chance_is_said_in_one_place():
-    said = PUBLISHED.known_spread()
-    assert said.startswith("TPP, SCR and sparse probing are known to vary by about 0.8, 8 and 3 points; whether ")
+    words = "TPP, SCR and sparse probing are known to vary by about 0.8, 8 and 3 points; whether "
+    assert PUBLISHED.known_spread().startswith(words)
 
 
 def test_the_configuration_is_the_papers_own():
-    settings = table_settings(PAPER)
-    assert [PUBLISHED.model_of(entry) for entry in PAPER["models"]] == ["Pythia", "Gemma"]
-    assert PUBLISHED.unlike(PYTHIA, "matryoshka_batch_topk", settings) is None
-    assert PUBLISHED.unlike(GEMMA, "matryoshka_batch_topk", settings) is None
+    assert [PUBLISHED.model_of(model) for model in SHOWN.models] == ["Pythia", "Gemma"]
+    assert PUBLISHED.unlike(PYTHIA, MATRYOSHKA, SHOWN) is None
+    assert PUBLISHED.unlike(GEMMA, MATRYOSHKA, SHOWN) is None
 
 
 def test_a_local_copy_of_the_papers_model_is_that_model():
-    copy = {**GEMMA, "hub": None, "path": "/models/gemma-2-2b"}
+    copy = replace(GEMMA, hub=None, path="/models/gemma-2-2b")
     assert PUBLISHED.model_of(copy) == "Gemma"
-    assert PUBLISHED.model_of({**copy, "path": "results/demo/world/gemma-2"}) is None
+    assert PUBLISHED.model_of(replace(copy, path="results/demo/world/gemma-2")) is None
+    assert PUBLISHED.model_of(replace(copy, layer=13)) is None
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
         (lambda config: config["training"].update(dict_size=16384), "dict_size 16384 and not 4096"),
-        (lambda config: config["training"].update(tokens=1_000_000), "tokens 1000000 and not 500000000"),
+        (lambda config: config["training"].update(tokens=100_000_000), "tokens 100000000 and not 500000000"),
         (lambda config: config.update(mask="_"), "mask _ and not ..."),
-        (lambda config: config.update(world={}), "language models that the workflow trained itself"),
         (
             lambda config: config["saebench"]["data"].update(source="stand-in"),
             "saebench.data.source stand-in and not hub",
@@ -147,18 +148,33 @@ def test_a_local_copy_of_the_papers_model_is_that_model():
             lambda config: config["saebench"]["sparse_probing"].update(dataset_names=["fancyzhx/ag_news"]),
             "other saebench.sparse_probing.dataset_names",
         ),
-        (lambda config: config["saebench"]["scr_and_tpp"].update(class_pairs={}), "other saebench.scr_and_tpp.class_p"),
+        (
+            lambda config: config["saebench"]["scr_and_tpp"]["class_pairs"]["LabHC/bias_in_bios_class_set1"].pop(),
+            "other saebench.scr_and_tpp.class_pairs.LabHC/bias_in_bios_class_set1",
+        ),
         (lambda config: config["ood"].update(k=32), "ood.k 32 and not 128"),
-        (lambda config: config["ood"].update(rows=300), "ood.rows 300 and not 1500"),
+        (lambda config: config["ood"].update(rows=1400), "ood.rows 1400 and not 1500"),
         (lambda config: config["models"][0].update(layer=7), "is none of the paper's"),
         (lambda config: config["models"][0].update(hub="EleutherAI/pythia-160m"), "is none of the paper's"),
     ],
 )
 def test_another_experiment_is_not_the_papers_whatever_its_name(change, why):
+    shown = shown_with(change)
+    assert shown.run == "paper"
+    assert why in PUBLISHED.unlike(shown.models[0], shown.trainers[0], shown)
+
+
+def shown_with(change):
+    """What the paper's configuration shows with this change."""
     config = deepcopy(PAPER)
     change(config)
-    assert config["run"] == "paper"
-    assert why in PUBLISHED.unlike(config["models"][0], "matryoshka_batch_topk", table_settings(config))
+    return shown_of(config)
+
+
+@pytest.mark.parametrize("shown", [shown_of(DEMO), shown_of(PAPER, demo=True)])
+def test_a_demo_is_not_the_papers_whatever_its_name(shown):
+    why = "language models that the workflow trained itself"
+    assert {PUBLISHED.unlike(model, shown.trainers[0], shown) for model in shown.models} == {why}
 
 
 @pytest.mark.parametrize(
@@ -172,9 +188,8 @@ def test_another_experiment_is_not_the_papers_whatever_its_name(change, why):
     ],
 )
 def test_what_the_paper_leaves_open_makes_no_other_experiment(change):
-    config = deepcopy(PAPER)
-    change(config)
-    assert PUBLISHED.unlike(config["models"][0], "matryoshka_batch_topk", table_settings(config)) is None
+    shown = shown_with(change)
+    assert PUBLISHED.unlike(shown.models[0], shown.trainers[0], shown) is None
 
 
 def test_of_scoring_only_this_is_not_compared():
@@ -185,7 +200,9 @@ def test_of_scoring_only_this_is_not_compared():
         inner = [key for key in ours.keys() & paper.keys() if isinstance(ours[key], dict)]
         return found.union(*(left_out(ours[key], paper[key], f"{prefix}{key}.") for key in inner))
 
-    settings = {key: PAPER[key] for key in ("saebench", "ood")}
+    given = deepcopy(PAPER)
+    check(given)  # which fills in what the file leaves open
+    settings = {key: given[key] for key in ("saebench", "ood")}
     assert left_out(settings, PUBLISHED.experiment["settings"]) == {
         *("saebench.seed", "saebench.data.revisions"),
         *("saebench.absorption.bos", "saebench.absorption.eval_k_sparse_probe_batch_size"),
@@ -197,7 +214,12 @@ def test_of_scoring_only_this_is_not_compared():
 
 
 def test_another_trainer_is_not_the_papers():
-    assert PUBLISHED.unlike(PYTHIA, "topk", table_settings(PAPER)) == "trainer topk and not matryoshka_batch_topk"
+    for trainer, why in (
+        (checked(PAPER).trainer_settings["topk"], "trainer topk and not matryoshka_batch_topk"),
+        (replace(MATRYOSHKA, name="mine"), "trainer mine and not matryoshka_batch_topk"),
+        (replace(MATRYOSHKA, dict_size=16384), "dict_size 16384 and not 4096"),
+    ):
+        assert PUBLISHED.unlike(PYTHIA, trainer, SHOWN) == why
 
 
 def test_all_its_files_are_inputs_of_the_tables():

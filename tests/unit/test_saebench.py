@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,18 @@ import torch
 from sae_bench.evals.core import main as core
 from sae_bench.evals.scr_and_tpp import main as scr_and_tpp
 
+from checkout import configuration_of
 from conftest import FAMILIES, LAYER
 from maskedsae.jobs.errors import InputError
 from maskedsae.jobs.files import write_json
-from maskedsae.saes.formats import load_for_saebench
 from maskedsae.scores.saebench.checks import check_result, check_sae, check_shared
 from maskedsae.scores.saebench.children import run_child
 from maskedsae.scores.saebench.language_model import hooked_transformer
 from maskedsae.scores.saebench.recorded import RecordedCalls
+from maskedsae.scores.saebench.saes import load_for_saebench
+from maskedsae.scores.saebench.settings import Evals
 from maskedsae.scores.saebench.shared import finished_part, remove_unfinished
-from maskedsae.scores.saebench.variance import Centred
+from maskedsae.scores.saebench.variance import Variance
 from maskedsae.scores.saebench.workplace import identity, unshared, workplace
 from unit.test_files import on_a_full_disk
 
@@ -48,7 +51,7 @@ def test_it_has_the_models_name_and_never_a_path(facts):
 
 
 def test_a_hub_model_that_is_not_here_says_what_to_do(facts):
-    gone = facts["gpt_neox"] | {"path": None, "hub": "nobody/nothing", "commit": "0" * 40}
+    gone = replace(facts["gpt_neox"], path=None, hub="nobody/nothing", commit="0" * 40)
     with pytest.raises(InputError, match=r"nobody/nothing at 0+ is not on this machine: remove its model\.json"):
         hooked_transformer(gone, "float32", None)
 
@@ -123,14 +126,14 @@ def toy(rows: int = 512, width: int = 6):
 
 def test_centred_explained_variance_by_hand():
     tokens, x, x_hat = toy()
-    centred = Centred(x.shape[1], {0})
+    variance = Variance(x.shape[1], {0})
     for rows in np.array_split(np.arange(len(x)), 5):
         parts = (torch.tensor(value[rows]) for value in (tokens, x, np.abs(x) > 20, x_hat))
-        centred.add(*(part.unsqueeze(0) for part in parts))
+        variance.add(*(part.unsqueeze(0) for part in parts))
     kept = tokens != 0
     x, x_hat = x[kept], x_hat[kept]
     by_hand = 1 - ((x - x_hat) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
-    result = centred.result()
+    result = variance.result()
     assert result["centred"] == pytest.approx(by_hand, abs=1e-12)
     assert result["tokens"] == kept.sum()
     assert result["l0"] == pytest.approx((np.abs(x) > 20).sum(-1).mean())
@@ -243,12 +246,12 @@ def test_what_is_shared_must_be_whole(tmp_path):
         check_shared(tmp_path)
 
 
-def test_what_was_made_of_other_settings_models_or_texts_is_not_taken(tmp_path):
+def test_what_was_made_of_other_settings_models_or_texts_is_not_taken(tmp_path, facts):
     (tmp_path / "manifest.json").write_text("texts")
     (tmp_path / "SHA256SUMS").write_text("an SAE")
 
     def known(seed: int = 0, commit: str = "a") -> str:
-        return identity({"seed": seed}, {"commit": commit}, tmp_path, tmp_path / "SHA256SUMS")
+        return identity({"seed": seed}, replace(facts["gpt_neox"], commit=commit), tmp_path, tmp_path / "SHA256SUMS")
 
     first = known()
     others = [known(seed=1), known(commit="b")]
@@ -302,24 +305,25 @@ def test_an_sae_that_cannot_be_scored_is_refused(cells):
         check_sae("some/sae", broken)
 
 
-SETTINGS = {
-    "absorption": {"min_feats_for_eval": 20},
-    "sparse_probing": {"k_values": [1, 5], "dataset_names": ["news"]},
-    "scr_and_tpp": {"n_values": [2, 20], "ties": "error"},
-}
+PAPER = configuration_of().saebench.evals
+EVALS = replace(
+    PAPER,
+    sparse_probing=replace(PAPER.sparse_probing, k_values=(1, 5), dataset_names=("news",)),
+    scr_and_tpp=replace(PAPER.scr_and_tpp, n_values=(2, 20), ties="error"),
+)
 
 
-def refused(path, eval_name: str, result: dict, **settings) -> str:
+def refused(path, eval_name: str, result: dict, evals: Evals = EVALS) -> str:
     path = path / "result.json"
     path.write_text(json.dumps(result))
     with pytest.raises(InputError) as error:
-        check_result(eval_name, path, SETTINGS | settings, [])
+        check_result(eval_name, path, evals, [])
     return str(error.value)
 
 
 def test_no_result_says_what_saebench_said(tmp_path):
     with pytest.raises(InputError, match="wrote no result: Failed to evaluate SAE: no file"):
-        check_result("core", tmp_path / "none", SETTINGS, ["Failed to evaluate SAE: no file"])
+        check_result("core", tmp_path / "none", EVALS, ["Failed to evaluate SAE: no file"])
 
 
 def test_nan_is_not_minus_one(tmp_path):
@@ -361,9 +365,9 @@ def test_saebench_omits_a_pair_whose_labels_are_told_equally_well():
 def test_an_omitted_scr_pair_is_an_error_unless_it_was_allowed(tmp_path, caplog):
     message = refused(tmp_path, "scr", scr_result(False, True))
     assert message.startswith("pair1: ") and "ties: leave_out" in message
-    allowed = {"n_values": [2, 20], "ties": "leave_out"}
+    allowed = replace(EVALS, scr_and_tpp=replace(EVALS.scr_and_tpp, ties="leave_out"))
     with caplog.at_level("INFO"):
         (tmp_path / "result.json").write_text(json.dumps(scr_result(False, True)))
-        check_result("scr", tmp_path / "result.json", SETTINGS | {"scr_and_tpp": allowed}, [])
+        check_result("scr", tmp_path / "result.json", allowed, [])
     assert "pair1" in caplog.text
-    assert refused(tmp_path, "scr", scr_result(True, True), scr_and_tpp=allowed).startswith("pair0, pair1: ")
+    assert refused(tmp_path, "scr", scr_result(True, True), allowed).startswith("pair0, pair1: ")

@@ -1,20 +1,23 @@
 """What SAEBench computes while an SAE's encodings are remembered: the same, to the last bit, and less often."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from sae_bench.evals.scr_and_tpp import main as scr_and_tpp
 from sae_bench.evals.sparse_probing.probe_training import Probe
 
 from maskedsae.scores.saebench.remembered import Remembered, remembering
-from maskedsae.scores.saebench.shared import stand_in
+from maskedsae.scores.saebench.shared import placeholder_sae
 
-FACTS = {"name": "small", "width": 16, "layer": 0}
+SMALL = ("small", 16, 0, "float32", "cpu")  # name, width, layer
 
 
 @pytest.fixture
 def sae():
     with torch.no_grad():
-        yield stand_in(FACTS, "float32", "cpu")
+        yield placeholder_sae(*SMALL)
 
 
 def bits(tensor: torch.Tensor) -> bytes:
@@ -58,7 +61,7 @@ def test_saebenchs_ablations_are_the_same_and_encode_each_batch_once(sae, perfor
 
 
 def test_a_tensor_that_was_changed_is_encoded_anew(sae):
-    remembered, plain = Remembered(sae), stand_in(FACTS, "float32", "cpu")
+    remembered, plain = Remembered(sae), placeholder_sae(*SMALL)
     x = torch.randn(3, 4, 16)
     features = remembered.encode(x)
     x_hat = remembered.decode(features)
@@ -74,7 +77,18 @@ def test_a_tensor_that_was_changed_is_encoded_anew(sae):
 
 
 def test_another_tensor_at_the_same_address_is_another(sae):
-    remembered, plain = Remembered(sae), stand_in(FACTS, "float32", "cpu")
+    """They are told apart by their address, so one that was seen must live on: else the next may lie where it lay."""
+    remembered = Remembered(sae)
+    x = torch.randn(2, 3, 16)
+    seen = weakref.ref(x)
+    remembered.encode(x)
+    del x
+    gc.collect()
+    assert seen() is not None
+
+
+def test_what_it_gives_is_what_the_sae_gives_for_one_tensor_after_another(sae):
+    remembered, plain = Remembered(sae), placeholder_sae(*SMALL)
     for seed in range(20):
         x = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(seed))
         assert bits(remembered.encode(x)) == bits(plain.encode(x))

@@ -1,6 +1,7 @@
 """scores.csv: every number of the score files, under its own name, and nothing that cannot be a score."""
 
 import json
+from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
 
@@ -10,19 +11,23 @@ from sae_bench.evals.core.eval_output import ReconstructionQualityMetrics
 from sae_bench.evals.scr_and_tpp.eval_output import ScrMetrics, TppMetrics
 from sae_bench.evals.sparse_probing.eval_output import SparseProbingSaeMetrics
 
-from maskedsae.experiment.grid import l0_sets, oracles, score_files
+from maskedsae.activations.settings import Stream
+from maskedsae.experiment.grid import measured_files, oracles
+from maskedsae.experiment.settings import scores_table_settings
 from maskedsae.jobs.errors import InputError
+from maskedsae.saes.cells import Cell
 from maskedsae.scores.metrics import paper_metrics
-from maskedsae.scores.table import COLUMNS, Scores, collect, read_rows, write_rows
+from maskedsae.scores.table import COLUMNS, Row, Scores, collect, read_rows, write_rows, write_table
+from reported import ALIKE, PAPER, ROOT, cells_of, checked
 from scored import DATASETS, N_VALUES, OOD_DATASETS, probes, write_cell
 
-PAPER = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
-CELL = "results/tiny/neox/mask30/topk/l0_8/seed_3"
+NEOX = Cell("tiny", "neox", "mask30", "topk", l0=8, seed=3)
+STREAMS = (Stream.from_plain({"name": "mask30", "p": 0.3}),)
 
 
 @pytest.fixture
 def cell(tmp_path) -> Path:
-    return tmp_path / CELL
+    return tmp_path / NEOX.folder
 
 
 def values(rows) -> dict[str, float]:
@@ -31,11 +36,11 @@ def values(rows) -> dict[str, float]:
 
 def test_saebenchs_own_explained_variance_may_be_more_than_everything(cell):
     """Its formula subtracts the square of the mean square: seen at 1.07 on real models."""
-    assert values(collect(write_cell(cell, saebench=1.07), {"mask30": 0.3}))["core.explained_variance"] == 1.07
+    assert values(collect(write_cell(cell, saebench=1.07), STREAMS))["core.explained_variance"] == 1.07
 
 
 def test_a_row_says_what_it_is_of_and_where_it_stands(cell):
-    rows = collect(write_cell(cell, absorption=0.125), {"mask30": 0.3})
+    rows = collect(write_cell(cell, absorption=0.125), STREAMS)
     (row,) = [row for row in rows if row.metric == "absorption.mean_full_absorption_score"]
     assert (row.run, row.model, row.stream, row.p, row.trainer) == ("tiny", "neox", "mask30", 0.3, "topk")
     assert (row.l0, row.seed, row.value) == (8, 3, 0.125)
@@ -44,7 +49,7 @@ def test_a_row_says_what_it_is_of_and_where_it_stands(cell):
 
 def test_every_number_of_every_file_has_its_row(cell):
     """Counted on the files themselves, by another walk."""
-    found = collect(write_cell(cell), {"mask30": 0.3})
+    found = collect(write_cell(cell), STREAMS)
     count = {path.stem: 0 for path in [*(cell / "scores").iterdir(), cell / "sae" / "quality.json"]}
     for row in found:
         count[Path(row.source).stem] += 1
@@ -54,7 +59,7 @@ def test_every_number_of_every_file_has_its_row(cell):
         counted += content["eval_result_details"] if stem != "core" else []  # core's are of each latent
         numbers = [value for part in counted for value in part.values() if isinstance(value, int | float)]
         assert count[stem] == len(numbers) > 0, stem
-    assert count["quality"] == 5
+    assert count["quality"] == 6
     assert count["variance"] == 4
     # Of each test: the mean, its error and interval, and an AUC a k; then of each data set, with C, weights and such.
     assert count["ood"] == 2 * (4 + 2) + len(OOD_DATASETS) * (2 * (4 + 2) + 3)
@@ -62,7 +67,7 @@ def test_every_number_of_every_file_has_its_row(cell):
 
 def test_names_and_values_of_means_data_sets_letters_and_curves(cell):
     numbers = {"saebench": 0.91, "legacy": 0.72, "centred": 0.73, "tpp": 0.12, "scr": -1.5, "auc": 0.61, "l0": 11.5}
-    found = values(collect(write_cell(cell, **numbers), {"mask30": 0.3}))
+    found = values(collect(write_cell(cell, **numbers), STREAMS))
     expected = {
         "core.explained_variance": 0.91,
         "core.explained_variance_legacy": 0.72,
@@ -80,24 +85,26 @@ def test_names_and_values_of_means_data_sets_letters_and_curves(cell):
         "ood.auc_top_1": 0.61,
         f"ood.{OOD_DATASETS[0]}.auc_high": 0.62,
         "quality.l0": 11.5,
+        "quality.explained_variance": 0.9,
+        "quality.explained_variance_but_for_a_constant": 0.95,
         "quality.dead_latents": 3,
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected)
-    assert {name for name in found if "threshold" in name and "_500_" in name} == set()  # N that nobody asked for
+    assert not [name for name in found if "threshold_500" in name]  # N that nobody asked for
 
 
 def test_the_oracle_has_no_cell(tmp_path):
     path = tmp_path / "results/tiny/neox/oracle.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(probes(0.8, ks=(96,))))
-    rows = collect([str(path)], {})
+    rows = collect([str(path)], ())
     assert {(row.stream, row.p, row.trainer, row.l0, row.seed) for row in rows} == {("oracle", *[None] * 4)}
     assert values(rows)["oracle.auc"] == 0.8
     assert Scores(rows).oracle("neox") == 0.8
 
 
 def test_what_is_written_is_read_back_number_for_number(cell, tmp_path):
-    rows = collect(write_cell(cell, absorption=0.1 + 0.2, auc=1 / 3), {"mask30": 0.3})
+    rows = collect(write_cell(cell, absorption=0.1 + 0.2, auc=1 / 3), STREAMS)
     write_rows(tmp_path / "scores.csv", rows)
     assert read_rows(tmp_path / "scores.csv") == rows
     head = (tmp_path / "scores.csv").read_text().splitlines()[0]
@@ -106,24 +113,37 @@ def test_what_is_written_is_read_back_number_for_number(cell, tmp_path):
 
 def test_every_metric_of_the_tables_is_one_that_saebench_has():
     """By its own output classes, for every choice that the configuration allows."""
-    schema = yaml.safe_load((Path(__file__).parents[2] / "schemas" / "config.schema.yaml").read_text())
+    schema = yaml.safe_load((ROOT / "schemas" / "config.schema.yaml").read_text())
     allowed = {key: choice["enum"] for key, choice in schema["properties"]["report"]["properties"].items()}
     form = {"core": ReconstructionQualityMetrics, "sparse_probing": SparseProbingSaeMetrics}
     form |= {"tpp": TppMetrics, "scr": ScrMetrics}
     for kind, n, k in [
         (kind, n, k) for kind in allowed["explained_variance"] for n in allowed["n"] for k in allowed["k"]
     ]:
-        for metric in paper_metrics({"explained_variance": kind, "n": n, "k": k}):
+        for metric in paper_metrics(kind, n, k):
             stem, key = metric.key.split(".")
             assert stem not in form or key in form[stem].__pydantic_fields__, metric
 
 
 def test_the_cells_are_those_of_the_configuration_and_not_those_that_exist():
-    files = score_files(l0_sets(PAPER, needed=True), oracles(PAPER))
-    cells = {Path(file).parents[1] for file in files if "oracle" not in file}
-    assert len(cells) == 18
+    files = measured_files(cells_of(PAPER))
+    assert len({Cell.parse(file) for file in files}) == 18
     assert len([file for file in files if file.endswith("quality.json")]) == 18
-    assert files[-2:] == oracles(PAPER)
+    assert len(set(files)) == len(files) == 18 * 8  # five evals' scores, variance, probes and quality
+    models = ("pythia-160m-deduped", "gemma-2-2b")
+    assert oracles(checked(PAPER)) == [f"results/paper/{model}/oracle.json" for model in models]
+
+
+def test_each_row_has_the_p_of_its_own_stream(tmp_path):
+    """Also where other streams have the same p, and where a mask has none."""
+    paths = []
+    for name in ("mask0", "budget30", "del30", "clean", "mask30"):
+        paths += write_cell(tmp_path / replace(NEOX, stream=name).folder)
+    write_table(tmp_path / "scores.csv", paths, scores_table_settings(checked(ALIKE)))
+    rows = read_rows(tmp_path / "scores.csv")
+    found = {(row.stream, row.p, Cell.parse(row.source).stream) for row in rows}
+    expected = {"mask0": 0.0, "budget30": 0.3, "del30": 0.3, "clean": 0.0, "mask30": 0.3}
+    assert found == {(name, p, name) for name, p in expected.items()}
 
 
 # What stops the table.
@@ -136,7 +156,7 @@ def broken(cell: Path, file: str, change) -> str:
     change(content)
     (cell / file).write_text(json.dumps(content))
     with pytest.raises(InputError) as error:
-        collect(paths, {"mask30": 0.3})
+        collect(paths, STREAMS)
     line = str(error.value)
     assert line.startswith(f"{cell / file}: ")
     assert "\n" not in line
@@ -178,6 +198,8 @@ def test_what_is_not_finite_stops_with_its_path(cell, file, key, value):
         ("scores/sparse_probing.json", "eval_result_metrics/sae/sae_top_1_test_accuracy", 75.0),
         ("scores/tpp.json", "eval_result_metrics/tpp_metrics/tpp_threshold_20_total_metric", -1.01),
         ("scores/variance.json", "centred", 1.01),
+        ("sae/quality.json", "explained_variance", 1.01),
+        ("sae/quality.json", "explained_variance_but_for_a_constant", 1.01),
         ("scores/ood.json", "mean/ood/mean", 1.5),
         ("sae/quality.json", "l0", -1),
     ],
@@ -203,7 +225,7 @@ def test_a_pair_that_scr_left_out_has_no_row(cell):
     content = json.loads((cell / "scores/scr.json").read_text())
     content["eval_result_details"][1]["scr_metric_threshold_20"] = None
     (cell / "scores/scr.json").write_text(json.dumps(content))
-    found = values(collect(paths, {"mask30": 0.3}))
+    found = values(collect(paths, STREAMS))
     assert f"scr.{DATASETS[0]}.scr_metric_threshold_20" in found
     assert f"scr.{DATASETS[1]}.scr_metric_threshold_20" not in found
 
@@ -214,7 +236,7 @@ def test_a_broken_file_stops_with_its_path(cell, file, text):
     paths = write_cell(cell)
     (cell / file).write_text(text)
     with pytest.raises(InputError) as error:
-        collect(paths, {"mask30": 0.3})
+        collect(paths, STREAMS)
     assert str(error.value).startswith(f"{cell / file}: ")
     assert "\n" not in str(error.value)
 
@@ -223,11 +245,34 @@ def test_a_missing_file_stops_with_its_path(cell):
     paths = write_cell(cell)
     (cell / "scores/scr.json").unlink()
     with pytest.raises(InputError, match=r"scr\.json: missing: ask Snakemake for it"):
-        collect(paths, {"mask30": 0.3})
+        collect(paths, STREAMS)
 
 
 def test_a_number_that_is_not_there_is_named_with_its_file(cell):
-    scores = Scores(collect(write_cell(cell), {"mask30": 0.3}))
-    assert scores.value("neox", "mask30", "topk", 8, 3, "quality.l0") == 8.0
-    with pytest.raises(InputError, match=r"tpp_threshold_500_total_metric of neox/mask30/topk/l0_8/seed_3/scores/tpp"):
-        scores.value("neox", "mask30", "topk", 8, 3, "tpp.tpp_threshold_500_total_metric")
+    scores = Scores(collect(write_cell(cell), STREAMS))
+    assert scores.value(NEOX, "quality.l0") == 8.0
+    with pytest.raises(
+        InputError, match=r"tpp_threshold_500_total_metric of .*neox/mask30/topk/l0_8/seed_3/scores/tpp"
+    ):
+        scores.value(NEOX, "tpp.tpp_threshold_500_total_metric")
+    with pytest.raises(InputError, match=r"no quality\.mean of .*neox/mask30/topk/l0_8/seed_3/sae/quality\.json"):
+        scores.value(NEOX, "quality.mean")
+    for other in ({"run": "other"}, {"model": "other"}, {"stream": "clean"}, {"trainer": "x"}, {"l0": 4}, {"seed": 4}):
+        assert not scores.has(replace(NEOX, **other), "quality.l0"), other
+
+
+@pytest.mark.parametrize("value", [8.0, 9.0])
+def test_the_same_number_of_the_same_sae_twice_is_refused(cell, value):
+    rows = collect(write_cell(cell), STREAMS)
+    (row,) = [row for row in rows if row.metric == "quality.l0"]
+    with pytest.raises(InputError, match=r"scores\.csv: the same number of the same SAE stands in it twice"):
+        Scores([*rows, replace(row, value=value)])
+    # Another SAE's is no second one.
+    assert Scores([*rows, replace(row, seed=4, value=value)]).value(NEOX, "quality.l0") == 8.0
+
+
+def test_an_oracles_number_twice_is_refused_too():
+    oracle = Row("tiny", "neox", "oracle", None, None, None, None, "oracle.auc", 0.8, "oracle.json")
+    with pytest.raises(InputError, match="twice"):
+        Scores([oracle, oracle])
+    assert Scores([oracle, replace(oracle, model="other", value=0.9)]).oracle("neox") == 0.8

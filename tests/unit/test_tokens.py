@@ -18,8 +18,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from maskedsae.jobs.errors import InputError
+from maskedsae.jobs.leases import Lease, LeaseLost
+from maskedsae.jobs.typed import plain
 from maskedsae.text import packing as module
 from maskedsae.text.packing import write_tokens
+from maskedsae.text.settings import Corpus, TokenSettings
 from maskedsae.text.tokens import Tokens
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -43,10 +46,10 @@ TOKENIZER = make_tokenizer()
 BOS, EOS = TOKENIZER.bos_token_id, TOKENIZER.eos_token_id
 
 
-def write_corpus(folder: Path, texts: list[str]) -> dict:
+def write_corpus(folder: Path, texts: list[str]) -> Corpus:
     path = folder / "corpus.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    return {"files": [str(path)]}
+    return Corpus(files=(str(path),))
 
 
 def some_texts(count: int, seed: int = 0) -> list[str]:
@@ -54,10 +57,16 @@ def some_texts(count: int, seed: int = 0) -> list[str]:
     return [" ".join(chance.choices([*WORDS, *SPECIAL], k=chance.randint(1, 40))) for _ in range(count)]
 
 
-def pack(folder: Path, corpus: dict, **changes) -> Tokens:
-    arguments = {"context_length": 8, "train_contexts": 20, "heldout_contexts": 3, "separator": "eos", "bos": False}
-    write_tokens(folder, changes.pop("tokenizer", TOKENIZER), corpus, **{**arguments, **changes})
+def pack(folder: Path, corpus: Corpus, **changes) -> Tokens:
+    tokenizer, bos = changes.pop("tokenizer", TOKENIZER), changes.pop("bos", False)
+    how = {key: changes.pop(key) for key in ("threads", "shard_contexts", "check") if key in changes}
+    write_tokens(folder, tokenizer, settings_for(corpus, **changes), bos, **how)
     return Tokens.open(folder)
+
+
+def settings_for(corpus: Corpus, **changes) -> TokenSettings:
+    usual = {"context_length": 8, "train_contexts": 20, "heldout_contexts": 3, "separator": "eos"}
+    return TokenSettings(corpus=corpus, **{"repeat": False, "drop_bos": False} | usual | changes)
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -337,19 +346,20 @@ def test_what_does_not_fit_is_made_again(tmp_path, monkeypatch, caplog):
 ENDLESS = """
 import json, sys
 from transformers import PreTrainedTokenizerFast
+from maskedsae.jobs.typed import read
 from maskedsae.text.packing import write_tokens
-folder, tokenizer, arguments = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+from maskedsae.text.settings import TokenSettings
+folder, tokenizer, settings = sys.argv[1], sys.argv[2], read(TokenSettings, json.loads(sys.argv[3]))
 print("ready", flush=True)
-write_tokens(folder, PreTrainedTokenizerFast.from_pretrained(tokenizer), **arguments)
+write_tokens(folder, PreTrainedTokenizerFast.from_pretrained(tokenizer), settings, True, shard_contexts=200, threads=2)
 """
 
 
 def test_kill_at_any_moment(tmp_path):
     TOKENIZER.save_pretrained(tmp_path / "tokenizer")
     corpus = write_corpus(tmp_path, some_texts(3000))
-    arguments = {"corpus": corpus, "context_length": 32, "train_contexts": 12_000, "heldout_contexts": 50}
-    arguments |= {"separator": "eos", "bos": True, "repeat": True, "shard_contexts": 200, "threads": 2}
-    command = [sys.executable, "-c", ENDLESS, tmp_path / "killed", tmp_path / "tokenizer", json.dumps(arguments)]
+    settings = settings_for(corpus, context_length=32, train_contexts=12_000, heldout_contexts=50, repeat=True)
+    command = [sys.executable, "-c", ENDLESS, tmp_path / "killed", tmp_path / "tokenizer", json.dumps(plain(settings))]
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
     kills = 0
     for moment in (0.1, 0.25, 0.4):  # of about a second
@@ -362,5 +372,34 @@ def test_kill_at_any_moment(tmp_path):
     assert kills
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tmp_path / "tokenizer")
-    write_tokens(tmp_path / "at once", tokenizer, **arguments)
+    write_tokens(tmp_path / "at once", tokenizer, settings, True, shard_contexts=200, threads=2)
     assert everything(tmp_path / "killed") == everything(tmp_path / "at once")
+
+
+def test_a_folder_that_another_has_taken_over_is_not_written(tmp_path):
+    """Its lease is replaced while the second shard is made: that shard is not written, nor a manifest."""
+    folder, checks = tmp_path / "tokens", []
+
+    def check():
+        checks.append(None)
+        if len(checks) == 3:  # before the held-out contexts, the first shard, the second
+            (folder / "lease.json").write_text(json.dumps({"token": "another"}))
+        lease.check()
+
+    with Lease(folder) as lease, pytest.raises(LeaseLost):
+        pack(folder, write_corpus(tmp_path, some_texts(60)), shard_contexts=5, check=check)
+    names = {path.name for path in folder.iterdir()}
+    assert "heldout.npy" in names and "manifest.json" not in names
+    assert "train_00001.npy" not in names
+
+
+def test_the_digest_is_of_the_contexts_however_they_are_cut_into_files(tmp_path):
+    corpus = write_corpus(tmp_path, some_texts(60))
+    whole = pack(tmp_path / "whole", corpus)
+    parts = pack(tmp_path / "parts", corpus, shard_contexts=3)
+    longer = pack(tmp_path / "longer", corpus, train_contexts=25)
+    assert whole.digest() == parts.digest() == longer.first(20).digest() != longer.digest()
+    assert whole.first(19).digest() != whole.digest()
+    assert longer.first(20).n_train == 20 and whole.first(30).n_train == 20
+    other = pack(tmp_path / "other", write_corpus(tmp_path, some_texts(60, seed=1)))
+    assert other.digest() != whole.digest()

@@ -1,21 +1,23 @@
 """Verdicts on the paper's claims, from scores whose verdict one knows."""
 
+import json
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from maskedsae.experiment.grid import difference_settings, table_settings
-from maskedsae.inference.differences import differences
+from maskedsae.inference.paired import paired_difference
+from maskedsae.inference.published import FILES
 from maskedsae.inference.verdicts import NOT_TESTED, OPPOSITE, SAME, SIGN_ONLY, WITHIN, verdicts
-from maskedsae.report.make import ood_interval
-from maskedsae.scores.metrics import paper_metrics
-from maskedsae.scores.ood.intervals import Scored, paired_difference, write_scores
-from maskedsae.scores.table import Row, Scores
-from scored import PAPER, PUBLISHED, rows_of
+from maskedsae.report.make import write_report_tables
+from maskedsae.scores.ood.rows import Scored, write_scores
+from maskedsae.scores.table import Scores, write_rows
+from reported import PAPER, ROOT, shown_of
+from scored import PUBLISHED, rows_of
 
-METRICS = {metric.key: metric for metric in paper_metrics(PAPER["report"])}
-NAMES = {entry["name"]: PUBLISHED.model_of(entry) for entry in PAPER["models"]}
+METRICS = {metric.key: metric for metric in shown_of(PAPER).report.metrics}
+NAMES = {model.name: PUBLISHED.model_of(model) for model in shown_of(PAPER).models}
 
 
 def printed(model: str, p: float, l0: int, seed: int, key: str) -> float:
@@ -31,9 +33,10 @@ def narrow(*_) -> tuple[float, float]:
     return 0.02, 0.04
 
 
-def judged(number=printed, config: dict = PAPER, interval=narrow) -> dict:
-    scores = Scores(rows_of(config, number))
-    return {verdict.id: verdict for verdict in verdicts(table_settings(config), scores, PUBLISHED, interval)}
+def judged(number=printed, config: dict = PAPER, interval=narrow, **changes) -> dict:
+    """`changes`: of what is shown, demo=True for one."""
+    scores, shown = Scores(rows_of(config, number)), shown_of(config, **changes)
+    return {verdict.id: verdict for verdict in verdicts(shown, scores, PUBLISHED, interval)}
 
 
 def test_the_papers_own_numbers_and_what_they_say_of_its_claims():
@@ -118,7 +121,7 @@ def test_oracles_that_learned_from_other_rows_are_not_compared():
 
 def test_each_verdict_has_its_trainer():
     config = deepcopy(PAPER) | {"trainers": ["matryoshka_batch_topk", "topk"]}
-    found = verdicts(table_settings(config), Scores(rows_of(config, printed)), PUBLISHED, narrow)
+    found = verdicts(shown_of(config), Scores(rows_of(config, printed)), PUBLISHED, narrow)
     assert [verdict.trainer for verdict in found if verdict.id == "tpp-pythia-20"] == config["trainers"]
 
 
@@ -160,6 +163,20 @@ def test_with_several_seeds_their_own_spread_decides():
     assert judged(unsure, with_seeds(0, 1, 2))["probing-pythia-20"].verdict == WITHIN
 
 
+@pytest.mark.parametrize(
+    ("gain", "verdict"), [(0.0050, SAME), (0.0049, WITHIN), (0.0034, WITHIN), (-0.0049, WITHIN), (-0.0050, OPPOSITE)]
+)
+def test_the_interval_over_seeds_is_one_of_95_percent(gain, verdict):
+    """Three gains with a standard deviation of 0.2 points: Student's t of 2 degrees of freedom is 4.303 at 97.5%, and
+    the interval +/- 0.497; of 90% it would be +/- 0.337."""
+
+    def number(model, p, l0, seed, key):
+        own = gain + 0.002 * (seed - 1) if p == 0.3 else 0
+        return 0.7 + own if key.startswith("sparse_probing") else 0.5
+
+    assert judged(number, with_seeds(0, 1, 2))["probing-pythia-20"].verdict == verdict
+
+
 def test_what_is_not_in_the_scores_is_not_tested():
     config = deepcopy(PAPER)
     config["tables"] = config["tables"][:1]  # no Gemma, no other p
@@ -173,10 +190,15 @@ def test_what_is_not_in_the_scores_is_not_tested():
     assert judged(config=config)["absorption-gemma"].why == "google/gemma-2-2b is not part of this run"
 
 
-@pytest.mark.parametrize("change", [{"world": {}}, {"mask": "_"}, {"trainers": ["topk"]}])
+@pytest.mark.parametrize("change", [{"mask": "_"}, {"trainers": ["topk"]}])
 def test_another_experiment_tests_no_claim(change):
     found = judged(config=deepcopy(PAPER) | change)
     assert {verdict.verdict for verdict in found.values()} == {NOT_TESTED}
+    assert "another experiment than the paper's" in found["tpp-pythia-20"].why
+
+
+def test_a_demo_tests_no_claim():
+    assert {verdict.verdict for verdict in judged(demo=True).values()} == {NOT_TESTED}
 
 
 def test_no_verdict_says_reproduced():
@@ -185,53 +207,36 @@ def test_no_verdict_says_reproduced():
     assert not any("reproduc" in word for word in words)
 
 
-def test_the_interval_of_an_ood_claim_is_that_of_the_two_saes_own_rows(tmp_path):
-    """From the files beside the score's source, the first SAE less the second."""
+def test_the_interval_of_an_ood_claim_is_that_of_the_two_saes_own_rows(tmp_path, monkeypatch):
+    """From the files beside the scores' sources, the first SAE less the second, resampled as the configuration says."""
+    monkeypatch.chdir(tmp_path)
     rng, labels = np.random.default_rng(0), np.arange(40) % 2
-    rows = []
-    streams = (("clean", 0.0, 0.2), ("mask30", 0.3, 2.0), ("oracle", None, 4.0))
-    for stream, p, signal in streams:
-        folder = tmp_path / stream
-        folder.mkdir()
-        scored = [
-            Scored("set", test, np.arange(40), labels, labels * signal + rng.normal(size=40))
-            for test in ("ood", "in_distribution")
+
+    def write_rows_of(path: Path, signal: float) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sets = [(name, test) for name in ("one", "other") for test in ("ood", "in_distribution")]
+        noisy = [labels * signal + rng.normal(size=40) for _ in sets]
+        write_scores(path, [Scored(*key, np.arange(40), labels, found) for key, found in zip(sets, noisy, strict=True)])
+        return path
+
+    config = deepcopy(PAPER)
+    config["ood"] |= {"bootstrap": 200, "seed": 7}
+    expected = {}
+    for model, name in (("pythia-160m-deduped", "pythia"), ("gemma-2-2b", "gemma")):
+        folder = Path("results/paper", model)
+        cell = "matryoshka_batch_topk/l0_20/seed_0/scores/ood_rows.csv"
+        clean, masked = write_rows_of(folder / "clean" / cell, 0.5), write_rows_of(folder / "mask30" / cell, 1.5)
+        oracle = write_rows_of(folder / "oracle_rows.csv", 3)
+        expected[f"ood-{name}"] = [(masked, clean)]
+        expected[f"oracle-{name}"] = [(oracle, clean), (oracle, masked)]
+    write_rows("scores.csv", rows_of(config, printed))
+    published = [str(ROOT / "reference" / name) for name in FILES]
+    to = {"tables_to": [], "verdicts_to": "verdicts.json", "summary_to": "summary.txt"}
+    write_report_tables("scores.csv", published, shown_of(config), **to)
+    found = {verdict["id"]: verdict for verdict in json.loads(Path("verdicts.json").read_text())}
+    for claim, pairs in expected.items():
+        intervals = [paired_difference(*pair, resamples=200, seed=7)["ood"]["interval"] for pair in pairs]
+        assert [difference["spread"] for difference in found[claim]["differences"]] == [
+            f"95% interval over test rows, paired: {100 * low:.3f} to {100 * high:.3f}" for low, high in intervals
         ]
-        # Two data sets, since the spread over them is part of what is computed.
-        scored += [Scored("other", of.test, of.rows, of.labels, of.scores) for of in scored]
-        name = "oracle" if p is None else "ood"
-        write_scores(folder / f"{name}_rows.csv", scored)
-        of = (None, None, None) if p is None else ("t", 20, 0)
-        rows.append(Row("paper", "m", stream, p, *of, f"{name}.auc", 0.5, str(folder / f"{name}.json")))
-    clean, mask30, oracle = (
-        tmp_path / path for path in ("clean/ood_rows.csv", "mask30/ood_rows.csv", "oracle/oracle_rows.csv")
-    )
-    settings = {"streams": PAPER["streams"], "ood": {"bootstrap": 200, "seed": 7}}
-    interval = ood_interval(settings, Scores(rows))
-    expected = paired_difference(mask30, clean, 200, 7)["ood"]["interval"]
-    assert list(interval("m", "t", 0, (0.3, 20), (0.0, 20))) == expected
-    assert expected[0] > 0
-    assert expected != paired_difference(mask30, clean)["ood"]["interval"]
-    assert (
-        list(interval("m", "t", 0, "oracle", (0.0, 20))) == paired_difference(oracle, clean, 200, 7)["ood"]["interval"]
-    )
-
-
-def test_differences_use_the_configurations_bootstrap(monkeypatch, tmp_path):
-    asked = []
-    aucs = {"mean": 0.1, "interval": [0.0, 0.2]}
-
-    def paired(one, other, resamples, seed):
-        asked.append((resamples, seed))
-        return {"ood": aucs, "in_distribution": aucs}
-
-    monkeypatch.setattr("maskedsae.inference.differences.paired_difference", paired)
-    config = deepcopy(PAPER) | {"world": {}}
-    config["ood"] |= {"bootstrap": 50, "seed": 3}
-    files = [tmp_path / f"results/r/m/{stream}/t/l0_20/seed_0/scores/ood_rows.csv" for stream in ("clean", "mask30")]
-    for file in files:
-        file.parent.mkdir(parents=True)
-        file.touch()
-    (entry,) = differences([str(file) for file in files], difference_settings(config))
-    assert asked == [(50, 3)]
-    assert entry["demo"] is True
+        assert found[claim]["demo"] is False

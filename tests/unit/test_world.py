@@ -10,6 +10,7 @@ from maskedsae.jobs.errors import InputError
 from maskedsae.text.sae_probes_data import OOD_SETS, data_folder
 from maskedsae.world.architectures import build_model, scale_residual_stream
 from maskedsae.world.language_model import train_language_model
+from maskedsae.world.settings import LanguageModelSettings, LanguageModelTraining
 from maskedsae.world.spelling import ANSWER, WORD, Speller
 from maskedsae.world.text import LEFT_OUT, write_corpus
 from maskedsae.world.tokenizer import LETTERS, train_tokenizer
@@ -26,6 +27,10 @@ SETTINGS = {
     "steps": 3,
     "lr": 3e-3,
 }
+
+
+def settings(family: str, **change) -> LanguageModelSettings:
+    return LanguageModelSettings(family, LanguageModelTraining(**SETTINGS | change), seed=0, code={})
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +129,7 @@ def test_scaling_the_residual_stream_changes_no_prediction(tokenizer):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_training_gives_a_loadable_model_and_the_same_weights_twice(corpus, family, tmp_path):
     for name in ("one", "two"):
-        train_language_model(corpus, tmp_path / name, family, SETTINGS, seed=0)
+        train_language_model(corpus, tmp_path / name / "config.json", settings(family), threads=1)
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two")]
     assert weights[0] == weights[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
@@ -137,8 +142,8 @@ def test_training_gives_a_loadable_model_and_the_same_weights_twice(corpus, fami
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"stepz": 3}, "stepz"), ({"spelling_rows": 3}, "spelling_rows"), ({"heads": 3}, "heads")],
+    [({"context": 600}, "context"), ({"spelling_rows": 3}, "spelling_rows"), ({"heads": 3}, "heads")],
 )
 def test_wrong_settings_are_named(corpus, change, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        train_language_model(corpus, tmp_path / "model", "gpt_neox", SETTINGS | change, seed=0)
+        train_language_model(corpus, tmp_path / "model" / "config.json", settings("gpt_neox", **change), threads=1)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from checkout import ROOT, TINY, Checkout, copy_data, copy_workflow
+from checkout import ROOT, TINY, Checkout, configuration_of, copy_data, copy_workflow
 from maskedsae.experiment import resources
-from maskedsae.experiment.grid import L0Set, l0_sets
+from maskedsae.experiment.configuration import Configuration
+from maskedsae.experiment.grid import TrainingJob, training_jobs
 
 PROFILE = ["--profile", "slurm"]
 
@@ -80,15 +81,12 @@ def test_without_a_gpu_none_is_asked_for(tmp_path, model_folders):
     assert {needs.get("gpu", "0") for _, needs in checkout.asked("grid")} == {"0"}
 
 
-def paper(**changes) -> dict:
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    for key, value in changes.items():
-        config[key] |= value
-    return config
+def paper(**changes) -> Configuration:
+    return configuration_of(changes)
 
 
-def pythia(config: dict, l0s: int = 4) -> L0Set:
-    return next(cells for cells in l0_sets(config, needed=True) if len(cells.l0s) == l0s)
+def pythia(config: Configuration, l0s: int = 4) -> TrainingJob:
+    return next(job for job in training_jobs(config, needed=True) if len(job.cells) == l0s)
 
 
 def test_time_grows_with_attempts_up_to_the_partitions_limit():
@@ -112,17 +110,39 @@ def test_time_scales_with_the_configuration():
     assert resources.training_hours(faster, pythia(config)) == pytest.approx(hours / 2)
 
 
+def test_a_stream_that_drops_rows_or_reads_its_text_twice_takes_longer():
+    def hours(**stream) -> float:
+        entry = {"name": "arm", "corruption": {"kind": "mask", "p": 0.5}, **stream}
+        config = paper(streams=[entry], tables=[])
+        return resources.training_hours(config, training_jobs(config, needed=False)[0])
+
+    steps = 4 * 244_140 * 0.010 / 3600
+    assert hours() == pytest.approx(1.806 + steps, rel=0.001)
+    assert hours(context="clean") == pytest.approx(2 * 1.806 + steps, rel=0.001)
+    assert hours(rows="untouched") == pytest.approx(2 * 1.806 + steps, rel=0.001)
+
+
 def test_a_model_of_unknown_cost_asks_for_all_the_time_there_is():
-    config = paper()
-    config["models"][0]["gflop"] = None
+    models = [model | {"gflop": None} for model in yaml.safe_load((ROOT / "config.yaml").read_text())["models"]]
+    config = paper(models=models)
     assert resources.training_hours(config, pythia(config)) is None
     assert resources.minutes(config, None)(None, 1) == 24 * 60
     assert resources.disk_gigabytes(config, [pythia(config)], []) is None
 
 
-@pytest.mark.parametrize(("model", "width"), [(0, 768), (1, 2304)])
-def test_the_width_that_disk_is_reckoned_with_is_nearly_the_models(model, width):
-    assert resources.width(paper()["models"][model]) == pytest.approx(width, rel=0.1)
+@pytest.mark.parametrize(("model", "width"), [("pythia-160m-deduped", 768), ("gemma-2-2b", 2304)])
+def test_before_the_models_files_are_here_its_width_is_estimated(model, width):
+    config = paper()
+    assert resources.width(config, config.model(model)) == pytest.approx(width, rel=0.1)
+
+
+def test_the_width_is_read_where_the_models_files_are(model_folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = paper(models=[{"name": "neox", "path": str(model_folders["gpt_neox"]), "layer": 1}], tables=[])
+    assert resources.width(config, config.models[0]) == 32
+    (tmp_path / "results/paper/neox").mkdir(parents=True)
+    (tmp_path / "results/paper/neox/model.json").write_text('{"width": 48}')
+    assert resources.width(config, config.models[0]) == 48
 
 
 def test_the_profiles_name_is_found_as_typed():

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from checkout import Checkout, copy_workflow, demo_config
-from maskedsae.experiment.grid import l0_sets
 from maskedsae.scores.table import read_rows
 from recomputed import check_tables
+from reported import cells_of, shown_of
 from scored import probes, write_cell
 
 RULES = ("scores_table", "tables")
@@ -17,15 +17,13 @@ RULES = ("scores_table", "tables")
 
 def write_scores(folder: Path, config: dict) -> None:
     """For every cell of the tables, seeded numbers of about the size that real ones have."""
-    rng = random.Random(0)
-    p_of = {stream["name"]: stream["p"] for stream in config["streams"]}
-    for cells in l0_sets(config, needed=True):
-        for l0 in cells.l0s:
-            names = ("absorption", "saebench", "legacy", "centred", "sparse_probing", "tpp", "auc")
-            numbers = {name: rng.random() for name in names}
-            cell = folder / cells.folder(l0)
-            write_cell(cell, **numbers, scr=rng.uniform(-0.5, 0.5), l0=0.99 * l0 / (1 - p_of[cells.stream]))
-            (cell / "scores/ood_rows.csv").write_text("no claim of the paper is tested on a demo\n")
+    rng, shown = random.Random(0), shown_of(config)
+    for cell in cells_of(config):
+        names = ("absorption", "saebench", "legacy", "centred", "sparse_probing", "tpp", "auc")
+        numbers = {name: rng.random() for name in names}
+        achieved = 0.99 * cell.l0 / (1 - shown.stream(cell.stream).p)
+        write_cell(folder / cell.folder, **numbers, scr=rng.uniform(-0.5, 0.5), l0=achieved)
+        (folder / cell.folder / "scores/ood_rows.csv").write_text("no claim of the paper is tested on a demo\n")
     for model in config["models"]:
         path = folder / "results" / config["run"] / model["name"] / "oracle.json"
         path.write_text(json.dumps(probes(0.8, ks=(96,))))

@@ -89,7 +89,7 @@ def check_files(config: Configuration) -> None:
     for key, path in paths:
         if not Path(path).exists() and not path.startswith(made):
             raise InputError(
-                f"configuration: {key}: {path} is not here ({Path.cwd()}): restore it, or correct the name"
+                f"configuration: {key}: {path} is not here ({Path.cwd()}): restore it, or correct its name"
             )
 
 

@@ -4,7 +4,7 @@ Beyond the paper's rows: the l0 that each SAE has on clean text, and how the bas
 Masking raises it, so a better score at equal nominal l0 may be no more than that of a less sparse SAE.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
@@ -108,6 +108,12 @@ def rounded(value: float, decimals: int) -> str:
     return text.removeprefix("-") if float(text) == 0 else text  # no "-0.000"
 
 
+def head(stream: Stream, streams: Sequence[Stream]) -> str:
+    """p, where it tells which of these streams is meant; else the stream's name."""
+    alike = [other for other in streams if other.p == stream.p]
+    return f"p = {stream.p:g}" if stream.as_in_the_paper and len(alike) == 1 else stream.name
+
+
 def make_tables(shown: Shown, scores: Scores, published: Published) -> dict[str, list[Table]]:
     """{table's name: its tables, one for each trainer}"""
     return {
@@ -145,7 +151,7 @@ class _Maker:
         lines += [line for metric in further for line in self.scored(FURTHER, metric)]
         lines += self.laid_out(SPARSITY, "l0", "l0 on clean text", self.achieved)
         lines += [line for metric in in_paper for line in self.at_equal_l0(metric)]
-        heads = [self.head(stream) for stream in self.streams] if self.by == "stream" else []
+        heads = [head(stream, self.streams) for stream in self.streams] if self.by == "stream" else []
         return Table(
             *(self.asked.name, self.model.name, self.model.layer, self.trainer.name, self.by),
             columns=tuple(heads or (f"l0 = {l0}" for l0 in self.asked.l0)),
@@ -229,12 +235,7 @@ class _Maker:
             return "w/o Masking"
         if not stream.as_in_the_paper:
             return stream.name
-        return "w/ Masking" if len(self.corrupted) == 1 else f"w/ Masking, {self.head(stream)}"
-
-    def head(self, stream: Stream) -> str:
-        """p, where it tells which stream is meant; else the stream's name."""
-        alike = [other for other in self.streams if other.p == stream.p]
-        return f"p = {stream.p:g}" if stream.as_in_the_paper and len(alike) == 1 else stream.name
+        return "w/ Masking" if len(self.corrupted) == 1 else f"w/ Masking, {head(stream, self.streams)}"
 
     def notes(self) -> list[str]:
         report, seeds = self.shown.report, len(self.shown.seeds)

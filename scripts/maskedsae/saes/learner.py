@@ -59,7 +59,7 @@ class Learner:
     def needs(self) -> int:
         """Bytes on the disk: of weights in ae.pt and in safetensors; and until it is finished of a checkpoint of weights
         and Adam's two moments, twice while one replaces the other."""
-        weights = sum(value.nbytes for value in self.trainer.ae.state_dict().values())
+        weights: int = sum(value.nbytes for value in self.trainer.ae.state_dict().values())
         return weights * (2 if self.finished else 8)
 
     def written(self) -> int:

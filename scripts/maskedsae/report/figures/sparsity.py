@@ -13,6 +13,7 @@ from ...inference.equal_l0 import TOLERANCE, baseline_at_l0_of
 from ...scores.metrics import ACHIEVED_L0
 from ..contents import is_tradeoff
 from ..style import GRID, MUTED, PAPER
+from ..tables import head
 from .panels import Grid, l0_axis, legend_above, new_figure, points
 
 Scale = Callable[[Any], Any]
@@ -114,14 +115,15 @@ def tradeoff(grid: Grid, note: str) -> Figure:
     panels = figure.subplots(1, len(tables), squeeze=False)[0]
     absorption, variance = grid.shown.report.metrics[:2]
     for axes, table in zip(panels, tables, strict=True):
-        model, l0, joined = table.model, grid.smallest(table.model), []
-        for stream in sorted(map(grid.shown.stream, table.streams), key=lambda stream: stream.p):
+        model, l0, joined = table.model, table.l0[0], []
+        streams = sorted(map(grid.shown.stream, table.streams), key=lambda stream: stream.p)
+        for stream in streams:
             keys = (variance.key, absorption.key, ACHIEVED_L0)
             x, y, l0_achieved = (grid.values(model, stream, l0, key).mean() for key in keys)
             place = (variance.scaled(x), absorption.scaled(y))
             joined += [place] if stream.as_in_the_paper else []
             axes.plot(*place, zorder=3, **grid.looks[stream.name].line | {"linestyle": "none", "markersize": 7})
-            words = f"{f'p = {stream.p:g}' if stream.as_in_the_paper else stream.name}\nl0 {l0_achieved:.1f}"
+            words = f"{head(stream, streams)}\nl0 {l0_achieved:.1f}"
             behind = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
             axes.annotate(words, place, xytext=(7, 5), textcoords="offset points", fontsize=7.5, bbox=behind)
         axes.plot(*zip(*joined, strict=True), color=MUTED, linewidth=1, zorder=2)

@@ -57,7 +57,7 @@ def read(path: Path, spellings: dict[str, int], rows: int | None = None) -> Text
     if unknown := sorted(set(table["target"]) - set(spellings)):
         raise InputError(
             f"{path}: label {unknown[0]!r} is none of {', '.join(map(repr, spellings))}: say which class it is in "
-            "LABELS of scripts/maskedsae/ood/datasets.py"
+            "LABELS of scripts/maskedsae/scores/ood/datasets.py"
         )
     if missing := sorted(set(spellings) - set(table["target"])):
         raise InputError(f"{path}: no row has label {missing[0]!r}: without it there is nothing to tell apart")

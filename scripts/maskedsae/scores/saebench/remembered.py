@@ -43,9 +43,8 @@ class Remembered:
     def decode(self, features: torch.Tensor) -> torch.Tensor:
         latest, version, known = self._latest
         unchanged = features is latest and features._version == version
-        x_hat: torch.Tensor
         if unchanged and "x_hat" in known and known["x_hat"]._version == known["version"]:
-            x_hat = known["x_hat"]
+            x_hat: torch.Tensor = known["x_hat"]
             return x_hat
         x_hat = self._decode(features)
         self.computed["decode"] += 1
