@@ -1,6 +1,6 @@
 # make demo    the whole workflow on small models that it trains itself: a CPU, minutes
-# make test    formatters, linters and tests
-# make lint    the formatters and linters alone
+# make test    formatters, linters, the type checker and tests
+# make lint    the same without the tests
 # make env     only the environment, .venv/ (the others make it too)
 #
 # TORCH=cuda or TORCH=cpu chooses torch's build; by default the one that is installed, and at first cuda where there is an
@@ -29,6 +29,7 @@ lint: env
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 	$(BIN)/snakemake --lint --configfile profiles/demo/demo.yaml
+	$(BIN)/mypy
 
 format: env
 	$(BIN)/ruff format .
@@ -37,7 +38,7 @@ format: env
 
 env: .venv/torch-$(TORCH)
 
-.venv/torch-$(TORCH): envs/requirements.txt envs/constraints.txt envs/requirements-nodeps.txt
+.venv/torch-$(TORCH): envs/requirements.txt envs/constraints.txt envs/requirements-nodeps.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || { \
 	    echo "error: Python 3.11 or 3.12 is needed (NumPy 1.26, which SAEBench wants, has no build for others); this is" \
 	    "$$($(PYTHON) --version 2>&1): make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
@@ -46,6 +47,7 @@ env: .venv/torch-$(TORCH)
 	@$(install_torch_$(TORCH))
 	@$(PIP) -r envs/requirements.txt -c envs/constraints.txt
 	@$(PIP) --no-deps -r envs/requirements-nodeps.txt
+	@$(PIP) --no-deps --editable .
 	@touch $@
 
 # On Linux the default build brings gigabytes of CUDA; the CPU build is where the package index has it, or at PyTorch's.
@@ -55,7 +57,7 @@ install_torch_cpu = [ "$$(uname)" = Linux ] && { $(PIP) torch==$(TORCH_VERSION)+
 
 constraints:
 	( head -n 1 envs/constraints.txt; $(BIN)/pip freeze | sed 's/+cpu$$//' \
-	    | grep -vFf <(sed -n 's/==.*/==/p' envs/requirements-nodeps.txt) | grep -vE '^(nvidia|cuda|triton)' ) \
+	    | grep -vFf <(sed -n 's/==.*/==/p' envs/requirements-nodeps.txt) | grep -vE '^(nvidia|cuda|triton|-e|#|maskedsae)' ) \
 	    > .venv/constraints.txt
 	mv .venv/constraints.txt envs/constraints.txt
 	sed -i '/- pip:/q' envs/maskedsae.yaml

@@ -1,31 +1,49 @@
 """Scoring several SAEs of one model: our jobs beside SAEBench's own run_all_evals_dictionary_learning_saes.
 
-    PYTHONPATH=scripts HF_HUB_OFFLINE=1 python benchmarks/saebench.py --shape wide --repeats 2
+    HF_HUB_OFFLINE=1 .venv/bin/python benchmarks/saebench.py --shape wide --repeats 2
 
-after what README.md says. "ours" is what the rules do: a process of `make_shared`, then a process of `score` for each
-SAE. "SAEBench" is one process of its `run_evals` over all SAEs (saebench_flow.py). Same model, SAEs, texts and
+after what README.md says. "ours" is what the rules do: a process of `make_shared`, then a process of `score_cell` for
+each SAE. "SAEBench" is one process of its `run_evals` over all SAEs (saebench_flow.py). Same model, SAEs, texts and
 settings, one thread, by turns; imports, loading and all files included.
 """
 
 import argparse
 import json
 import os
+import pickle
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).parents[1]
-MODEL, STREAM, TRAINER = "pythia-demo", "clean", "matryoshka_batch_topk"
-OVERLAYS = {"demo": ["profiles/demo/demo.yaml"], "wide": ["profiles/demo/demo.yaml", "benchmarks/wide.yaml"]}
-EVALS = ("absorption", "core", "sparse_probing", "tpp", "scr")
+# Light ones only: these imports are in the time of every process that is measured.
+from maskedsae.saes.cells import Cell
+from maskedsae.scores.saebench.names import EVALS
+from maskedsae.scores.saebench.settings import Scoring, Sharing
+
+OVERLAYS = {"demo": [], "wide": ["benchmarks/wide.yaml"]}
 WAYS = ("ours", "SAEBench")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What both are given. Paths are relative to a folder that is a measured run's own, where links lead to files."""
+
+    scoring: Scoring
+    sharing: Sharing
+    compute: Any  # how our jobs compute
+    model: Path  # its folder in the results
+    data: Path  # the texts' manifest
+    saes: dict[str, Cell]  # by name
 
 
 def cpu_seconds() -> float:
@@ -41,7 +59,7 @@ class Spans:
         self.found: list[dict] = []
 
     @contextmanager
-    def of(self, part: str, sae: str | None):
+    def timing(self, part: str, sae: str | None) -> Iterator[None]:
         began, spent = time.perf_counter(), cpu_seconds()
         yield
         wall, cpu = time.perf_counter() - began, cpu_seconds() - spent
@@ -50,85 +68,94 @@ class Spans:
     def around(self, function: Callable, part_of: Callable[..., tuple[str, str | None]]) -> Callable:
         @wraps(function)
         def timed(*arguments, **options):
-            with self.of(*part_of(*arguments, **options)):
+            with self.timing(*part_of(*arguments, **options)):
                 return function(*arguments, **options)
 
         return timed
 
 
-def ours(folder: Path, sae: str | None, given: dict) -> list[dict]:
+def ours(given: Given, sae: str | None) -> list[dict]:
     """In a process of its own: the job of the model, or of one SAE."""
     from maskedsae.scores.saebench import scoring, shared
 
-    spans, data = Spans(), Path(given["data"])
+    spans = Spans()
     for module in (scoring, shared):
         module.run_child = spans.around(module.run_child, lambda _, __, what, ___: (what.rsplit(": ")[-1], sae))
+    manifest, facts = given.model / "saebench/manifest.json", given.model / "model.json"
     if sae is None:
-        shared.make_shared(folder / "model", given["facts"], given["model_settings"], data, "cpu", 1)
+        shared.make_shared(manifest, facts, given.sharing, given.data, given.compute)
     else:
-        cell = folder / sae
-        cell.mkdir(parents=True)
-        (cell / "sae").symlink_to(given["saes"][sae])
-        scoring.score(cell, "sae", given["facts"], given["settings"], folder / "model", data, "cpu", 1)
+        output = given.saes[sae].folder / "scores/absorption.json"
+        scoring.score_cell(output, facts, given.scoring, manifest, given.data, given.compute)
     return spans.found
 
 
-def given_to_both(shape: str) -> dict:
-    import yaml
-    from snakemake.utils import update_config
+def given_to_both(shape: str) -> Given:
+    from demo import MODEL, configuration, overlay, training_job
 
-    from maskedsae.experiment import grid
+    from maskedsae.experiment import settings
 
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    for overlay in OVERLAYS[shape]:
-        update_config(config, yaml.safe_load((ROOT / overlay).read_text()))
-    results = ROOT / "results" / config["run"]
-    cells = [f"{STREAM}/{TRAINER}/l0_{l0}/seed_0" for l0 in config["l0"]]
-    facts = json.loads((results / MODEL / "model.json").read_text())
-    return {
-        "facts": facts | {"path": str(ROOT / facts["path"])},
-        "settings": grid.saebench_settings(config, MODEL),
-        "model_settings": grid.saebench_model_settings(config, MODEL),
-        "data": str(results / "saebench/data"),
-        "saes": {cell: str(results / MODEL / cell / "sae") for cell in cells},
-    }
+    config = configuration(*map(overlay, OVERLAYS[shape]))
+    results = Path("results", config.run)
+    return Given(
+        scoring=settings.scoring(config, MODEL),
+        sharing=settings.sharing(config, MODEL),
+        compute=replace(config.compute, device="cpu", threads=1),
+        model=results / MODEL,
+        data=results / "saebench/data/manifest.json",
+        saes={cell.name: cell for cell in training_job(config).cells},
+    )
 
 
-def process(way: str, folder: Path, sae: str | None, given: Path) -> list[dict]:
+def folder_of_a_run(given: Given) -> Path:
+    from demo import link_results
+
+    folder = Path(tempfile.mkdtemp(prefix="saebench-"))
+    saes = (cell.folder / "sae" for cell in given.saes.values())
+    link_results(folder, given.model.parent / "world", given.model / "model.json", given.data.parent, *saes)
+    (folder / "given.pickle").write_bytes(pickle.dumps(given))
+    return folder
+
+
+def process(way: str, folder: Path, sae: str | None) -> list[dict]:
     """One process as a user starts it; its spans, and the whole."""
-    spans, told = folder / "spans.json", Spans()
+    whole, output = Spans(), folder / "output.txt"
     environment = {"OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(folder / "datasets"), "TQDM_MININTERVAL": "10"}
-    command = [sys.executable, __file__, "--one", way, str(folder), sae or "", str(given)]
-    with told.of("all", sae), open(folder / "said.txt", "a") as said:
-        done = subprocess.run(command, env=os.environ | environment, stdout=said, stderr=subprocess.STDOUT, check=False)
+    command = [sys.executable, __file__, "--one", way, sae or ""]
+    with whole.timing("all", sae), output.open("a") as file:
+        done = subprocess.run(
+            command, cwd=folder, env=os.environ | environment, stdout=file, stderr=subprocess.STDOUT, check=False
+        )
     if done.returncode:
-        sys.exit(f"{way} failed: see {folder}/said.txt")
-    return told.found + json.loads(spans.read_text())
+        sys.exit(f"{way} failed: see {output}")
+    return whole.found + json.loads((folder / "spans.json").read_text())
 
 
-def one(way: str, folder: Path, sae: str | None, given: dict) -> None:
+def one(way: str, sae: str | None) -> None:
+    """What such a process does, in the run's folder."""
+    given = pickle.loads(Path("given.pickle").read_bytes())
     if way == "ours":
-        found = ours(folder, sae, given)
+        found = ours(given, sae)
     else:
         from saebench_flow import run_all
 
-        found = run_all(folder, given, Spans())
-    (folder / "spans.json").write_text(json.dumps(found))
+        found = run_all(given, Spans())
+    Path("spans.json").write_text(json.dumps(found))
 
 
-def measured(repeats: int, given: Path, saes: list[str]) -> dict[str, list[list[dict]]]:
-    runs = {way: [] for way in WAYS}
+def measured(repeats: int, given: Given) -> dict[str, list[list[dict]]]:
+    runs, kept = {way: [] for way in WAYS}, Path(tempfile.mkdtemp(prefix="saebench-")) / "runs.json"
+    print(f"what was measured, run by run: {kept}", flush=True)
     for number in range(repeats):
         for way in WAYS if number % 2 == 0 else WAYS[::-1]:
-            folder = Path(tempfile.mkdtemp())
-            spans = []
-            for sae in [None, *saes] if way == "ours" else [None]:
-                spans += process(way, folder, sae, given)
+            folder, spans = folder_of_a_run(given), []
+            for sae in [None, *given.saes] if way == "ours" else [None]:
+                spans += process(way, folder, sae)
+            shutil.rmtree(folder)
             runs[way].append(spans)
-            given.with_name("runs.json").write_text(json.dumps(runs))
-            print(
-                f"{number} {way}: {sum(span['cpu'] for span in spans if span['part'] == 'all'):.1f} CPU s", flush=True
-            )
+            kept.write_text(json.dumps(runs))
+            spent = sum(span["cpu"] for span in spans if span["part"] == "all")
+            print(f"{number} {way}: {spent:.1f} CPU s", flush=True)
     return runs
 
 
@@ -166,17 +193,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=OVERLAYS, default="demo")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        way, folder, sae, given = arguments.one
-        one(way, Path(folder), sae or None, json.loads(Path(given).read_text()))
+        way, sae = arguments.one
+        one(way, sae or None)
         return
-    given = Path(tempfile.mkdtemp()) / "given.json"
-    both = given_to_both(arguments.shape)
-    given.write_text(json.dumps(both))
-    saes = list(both["saes"])
-    runs = measured(arguments.repeats, given, saes)
+    given = given_to_both(arguments.shape)
+    saes = list(given.saes)
+    runs = measured(arguments.repeats, given)
     print(f"{arguments.shape}: {len(saes)} SAEs, n = {arguments.repeats}\n")
     for kind in ("cpu", "wall"):
         print(table(runs, kind, saes) + "\n")

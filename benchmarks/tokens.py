@@ -1,6 +1,6 @@
 """How fast `write_tokens` packs text, and how much memory it takes, beside the plain loop over the stock tokenizer.
 
-    PYTHONPATH=scripts python benchmarks/tokens.py [--megacharacters 100] [--repeats 3] [--threads 2]
+    .venv/bin/python benchmarks/tokens.py [--megacharacters 100] [--repeats 3] [--threads 2]
 
 Text: the prompts that ship with sae-probes. Tokenizer: a byte-level BPE of 50,000 entries made from a sample of them,
 so in speed like Pythia's. Every measurement is a process of its own; the two sides take turns.
@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerFast
 
 from maskedsae.text.corpus import documents
 from maskedsae.text.packing import write_tokens
+from maskedsae.text.settings import Corpus, TokenSettings
 from maskedsae.text.tokens import Tokens
 
 CONTEXT = 1024
@@ -34,14 +35,18 @@ def write_text(path: Path, characters: int) -> None:
     """Distinct prompts, shuffled (a file's prompts are alike), as JSON lines."""
     package = Path(importlib.util.find_spec("sae_probes").submodule_search_locations[0])
     tables = sorted(map(str, (package / "data" / "cleaned_data").glob("*.csv.zst")))
-    prompts = list(dict.fromkeys(documents({"files": tables, "text_field": "prompt"})))
+    prompts = list(dict.fromkeys(documents(Corpus(files=tuple(tables), text_field="prompt"))))
     random.Random(0).shuffle(prompts)
     lengths = itertools.accumulate(map(len, prompts))
     taken = [prompt for prompt, length in zip(prompts, lengths, strict=True) if length <= characters]
     path.write_text("".join(json.dumps({"text": prompt}) + "\n" for prompt in taken))
 
 
-def make_tokenizer(folder: Path, corpus: dict) -> None:
+def corpus_of(work: Path) -> Corpus:
+    return Corpus(files=(str(work / "text.jsonl"),))
+
+
+def make_tokenizer(folder: Path, corpus: Corpus) -> None:
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(vocab_size=50_000, special_tokens=["<|endoftext|>"], show_progress=False)
@@ -49,23 +54,22 @@ def make_tokenizer(folder: Path, corpus: dict) -> None:
     PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|endoftext|>").save_pretrained(folder)
 
 
-def packed(tokenizer: PreTrainedTokenizerFast, corpus: dict, contexts: int, threads: int) -> int:
+def packed(tokenizer: PreTrainedTokenizerFast, corpus: Corpus, contexts: int, threads: int) -> int:
+    settings = TokenSettings(
+        corpus=corpus,
+        context_length=CONTEXT,
+        train_contexts=contexts - 1,
+        heldout_contexts=1,
+        separator="eos",
+        repeat=False,
+        drop_bos=False,
+    )
     with tempfile.TemporaryDirectory() as folder:
-        write_tokens(
-            folder,
-            tokenizer,
-            corpus,
-            context_length=CONTEXT,
-            train_contexts=contexts - 1,
-            heldout_contexts=1,
-            separator="eos",
-            bos=False,
-            threads=threads,
-        )
+        write_tokens(folder, tokenizer, settings, bos=False, threads=threads)
         return (Tokens.open(folder, verify=False).n_train + 1) * CONTEXT
 
 
-def stock(tokenizer: PreTrainedTokenizerFast, corpus: dict) -> int:
+def stock(tokenizer: PreTrainedTokenizerFast, corpus: Corpus) -> int:
     """Tokenises, and neither packs nor writes: what any other program has to do at least."""
     texts, count = documents(corpus), 0
     while batch := list(itertools.islice(texts, 1000)):
@@ -75,7 +79,7 @@ def stock(tokenizer: PreTrainedTokenizerFast, corpus: dict) -> int:
 
 def measure(side: str, work: Path, contexts: int, threads: int) -> None:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
-    corpus = {"files": [str(work / "text.jsonl")]}
+    corpus = corpus_of(work)
     began, began_cpu = time.perf_counter(), time.process_time()
     tokens = stock(tokenizer, corpus) if side == "stock" else packed(tokenizer, corpus, contexts, threads)
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - began_cpu
@@ -120,7 +124,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         write_text(work / "text.jsonl", int(given.megacharacters * 1e6))
-        make_tokenizer(work / "tokenizer", {"files": [str(work / "text.jsonl")]})
+        make_tokenizer(work / "tokenizer", corpus_of(work))
         # Not counted: it tells how many contexts the text fills, and warms the file cache.
         contexts = in_process("stock", work, 0, given.threads)["tokens"] // CONTEXT
         runs = {"write_tokens": [], "stock": []}

@@ -14,9 +14,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LIBRARY, os.environ.get
 from maskedsae.experiment import checks, grid, plan
 from maskedsae.experiment import resources as needs
 from maskedsae.experiment import settings as settings_of
+from maskedsae.experiment.grid import Cell
 from maskedsae.jobs.errors import InputError
 from maskedsae.jobs.params import spelled_out
-from maskedsae.saes.cells import Cell
 
 try:
     experiment = checks.check(config)

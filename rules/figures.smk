@@ -2,9 +2,6 @@
 # figure_*:        the figures of the report, each in three forms, from scores.csv and what else it shows.
 # report:          report.html, one file, from all of these, the tables, and the records of what was run.
 
-from maskedsae.experiment import outputs
-from maskedsae.report.contents import FIGURES
-
 
 rule ood_differences:
     input:
@@ -40,7 +37,7 @@ for drawn in outputs.figures(experiment):
                 f"results/{experiment.run}/figures/{drawn.file}.svg",
                 caption=f"../report/{drawn.figure}.rst",
                 category="Figures",
-                labels={"figure": FIGURES[drawn.figure], "trainer": drawn.trainer},
+                labels={"figure": outputs.title(drawn), "trainer": drawn.trainer},
             ),
             f"results/{experiment.run}/figures/{drawn.file}.pdf",
             f"results/{experiment.run}/figures/{drawn.file}.png",

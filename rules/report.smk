@@ -4,7 +4,7 @@
 #
 # These and rules/figures.smk take seconds, so they run beside Snakemake and not as jobs of a cluster.
 
-from maskedsae.inference.published import FILES as PUBLISHED
+from maskedsae.experiment import outputs
 
 
 rule scores_table:
@@ -36,7 +36,7 @@ rule tables:
     input:
         scores=f"results/{experiment.run}/scores.csv",
         ood_rows=grid.in_each(TABLE_CELLS, "scores/ood_rows.csv") + grid.oracle_rows(experiment),
-        published=[f"{workflow.basedir}/reference/{name}" for name in PUBLISHED],
+        published=outputs.published_files(workflow.basedir),
     output:
         tables=[
             (

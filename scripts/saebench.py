@@ -3,13 +3,12 @@
 from maskedsae.jobs.entry import job
 
 with job(snakemake) as entry:
-    from maskedsae.activations.language_models import read_facts
     from maskedsae.scores.saebench.scoring import score_cell
     from maskedsae.scores.saebench.settings import Scoring
 
     score_cell(
         snakemake.output[0],
-        read_facts(snakemake.input.model),
+        snakemake.input.model,
         entry.settings(Scoring),
         snakemake.input.shared,
         snakemake.input.data,

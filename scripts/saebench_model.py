@@ -3,13 +3,12 @@
 from maskedsae.jobs.entry import job
 
 with job(snakemake) as entry:
-    from maskedsae.activations.language_models import read_facts
     from maskedsae.scores.saebench.settings import Sharing
     from maskedsae.scores.saebench.shared import make_shared
 
     make_shared(
         snakemake.output[0],
-        read_facts(snakemake.input.model),
+        snakemake.input.model,
         entry.settings(Sharing),
         snakemake.input.data,
         entry.compute,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -32,6 +33,7 @@ from maskedsae.text.packing import write_tokens
 from maskedsae.text.settings import Corpus, TokenSettings
 
 ROOT = Path(__file__).parents[1]
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FAMILIES = ("gpt_neox", "gemma2")
 LAYER = 1
 
@@ -43,6 +45,17 @@ def pytest_runtest_makereport(item, call):
     if report.skipped and os.environ.get("CI") == "true":
         report.outcome = "failed"
         report.longrepr = f"skipped in CI, where a skip is a failure: {report.longrepr}"
+
+
+def pytest_report_header(config) -> list[str]:
+    """What to expect of the whole of it."""
+    tools = {"tests/slurm": Cluster.missing(), "the page in a browser": "" if BROWSER else "no browser (chromium)"}
+    tools["LaTeX tables"] = "" if shutil.which("pdflatex") else "no pdflatex"
+    skipped = [f"{what} ({why})" for what, why in tools.items() if why]
+    return [
+        "all tests take about MINUTES minutes on two cores; the longest are tests/demo and tests/slurm",
+        f"skipped on this machine: {'; '.join(skipped) or 'nothing'}",
+    ]
 
 
 def pytest_sessionfinish(session):

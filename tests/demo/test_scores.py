@@ -277,7 +277,7 @@ def test_too_few_letters_are_said_once_a_model_and_before_all_else(copied):
 def make(config: Configuration) -> None:
     settings = settings_of(Sharing, spelled_out(sharing(config, "pythia-demo")))  # as the rule has them
     folders = (RESULTS / "pythia-demo/saebench/manifest.json", RESULTS / "saebench/data/manifest.json")
-    make_shared(folders[0], read_facts(RESULTS / "pythia-demo/model.json"), settings, folders[1], COMPUTE)
+    make_shared(folders[0], RESULTS / "pythia-demo/model.json", settings, folders[1], COMPUTE)
 
 
 @pytest.mark.parametrize("eval_name", ["sparse_probing", "scr"])

@@ -1,6 +1,10 @@
 """The environment's files agree with each other, and with what is installed."""
 
+import os
 import re
+import subprocess
+import sys
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,3 +42,27 @@ def test_conda_installs_the_same():
 def test_no_cuda_packages_are_pinned():
     """They come with torch's CUDA build, where it is installed; a CPU machine must not get them."""
     assert [name for name in CONSTRAINTS if re.match(r"nvidia|cuda|triton|torchvision", name)] == []
+
+
+def test_the_library_can_be_imported_from_anywhere(tmp_path):
+    """It is installed in .venv, so that a notebook needs no path."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    code = "import maskedsae.saes.cells; print(maskedsae.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert Path(done.stdout.strip()) == ENVS.parent / "scripts" / "maskedsae" / "__init__.py"
+
+
+def test_the_version_is_the_same_everywhere():
+    project = tomllib.loads((ENVS.parent / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ENVS.parent / "CITATION.cff").read_text())
+    newest = re.search(r"^## \[?(\d[\d.]*)", (ENVS.parent / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert version("maskedsae") == project["version"] == citation["version"] == newest[1]
+
+
+def test_pre_commit_runs_what_make_lint_runs():
+    hooks = yaml.safe_load((ENVS.parent / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    lint = re.search(r"^lint: env\n((?:\t.*\n)*)", (ENVS.parent / "Makefile").read_text(), re.MULTILINE)[1]
+    tools = set(re.findall(r"\$\(BIN\)/([\w-]+)", lint)) - {"snakemake"}
+    assert {hook["entry"].split()[0].removeprefix(".venv/bin/") for hook in hooks} == tools

@@ -3,6 +3,7 @@
 Growing the grid adds only its own jobs; what cannot change a number redoes nothing; what can, redoes just that.
 """
 
+import json
 import os
 import re
 from collections import Counter
@@ -338,3 +339,88 @@ def test_growing_the_grid_scores_the_new_cells_only(checkout):
     assert {job for job in planned if job.startswith("train/")} == {
         train("neox", "clean", trainer, "6") for trainer in (MATRYOSHKA, TOPK)
     }
+
+
+# Training together, and one that diverges.
+
+
+def test_trainers_share_a_job_where_asked_for_and_are_what_they_are_alone(checkout):
+    """What was trained apart is written again with what it now shares a job with, and not trained."""
+    checkout.config |= {"trainer_sets": [[MATRYOSHKA, TOPK]], "seeds": [0, 1], "seeds_per_stream": 2}
+    both_seeds = f"train/neox_clean_{MATRYOSHKA}-and-{TOPK}_l0_4-8_seed_0-1"
+    assert set(checkout.planned()) == {both_seeds}
+    before = {path: path.read_bytes() for path in checkout.folder.glob("results/**/seed_0/sae/ae.pt")}
+    curves = {path: path.read_bytes() for path in checkout.folder.glob("results/**/seed_0/training.csv")}
+    output = checkout.snakemake("grid", *WITHOUT_SAEBENCH)
+    assert checkout.status == 0, output
+    assert len(before) == 4 and all(path.read_bytes() == content for path, content in before.items())
+    assert all(path.read_bytes() == content for path, content in curves.items())
+    assert len(list(checkout.folder.glob("results/**/seed_1/sae/ae.pt"))) == 4
+
+
+def test_of_a_job_in_which_one_diverges_the_healthy_saes_are_there_and_stay(checkout):
+    config = checkout.config
+    config["trainer_settings"]["wild"] = {"kind": TOPK, "lr": 1e30}
+    config |= {"trainers": ["wild", TOPK], "trainer_sets": [["wild", TOPK]], "l0": [6], "seeds": [1]}
+    config["tables"] = [{"name": "table1", "model": "neox", "streams": ["clean"], "l0": None}]
+    output = checkout.snakemake("saes", "--retries", "1")
+    assert checkout.status != 0
+    healthy = checkout.folder / f"results/tiny/neox/clean/{TOPK}/l0_6/seed_1"
+    wild = checkout.folder / "results/tiny/neox/clean/wild/l0_6/seed_1"
+    assert "training diverged; the 1 other SAEs of this job are written" in output
+    assert "is trained already; its files are written again" in output  # by the second attempt
+    assert (healthy / "sae/quality.json").exists() and not (wild / "sae").exists()
+    sae, curve = ((healthy / name).read_bytes() for name in ("sae/ae.pt", "training.csv"))
+    # As the message says: out of the grid with it.
+    config |= {"trainers": [TOPK], "trainer_sets": []}
+    output = checkout.snakemake("saes")
+    assert checkout.status == 0, output
+    assert ((healthy / "sae/ae.pt").read_bytes(), (healthy / "training.csv").read_bytes()) == (sae, curve)
+
+
+def test_a_new_kind_of_corruption_is_a_file_and_touches_nothing_that_is_there(checkout):
+    """As CONTRIBUTING.md says, from outside: a file, a stream of it, and only that stream's jobs are planned and run."""
+    kind = checkout.folder / "scripts/maskedsae/activations/corruptions/copy.py"
+    kind.write_text(NEW_KIND)
+    checkout.config["streams"] = [{"name": "clean"}, {"name": "copy30", "corruption": {"kind": "copy", "p": 0.3}}]
+    planned = checkout.planned("grid", TO_PROBES)
+    assert {job for job in planned if job.split("/")[0] in TO_SAES} == both(stream="copy30")
+    output = checkout.snakemake("grid", *WITHOUT_SAEBENCH)
+    assert checkout.status == 0, output
+    (sae, *_) = checkout.folder.glob("results/tiny/neox/copy30/*/l0_8/seed_0/sae")
+    stream = {"name": "copy30", "corruption": {"kind": "copy", "p": 0.3}, "context": "corrupted", "rows": "all"}
+    assert json.loads((sae / "config.json").read_text())["buffer"]["stream"] == stream
+    # It is part of what its own SAEs depend on, and of no other's.
+    kind.write_text(NEW_KIND.replace("np.roll(contexts, 1", "np.roll(contexts, 2"))
+    assert set(checkout.planned()) == both(stream="copy30")
+
+
+NEW_KIND = """
+from dataclasses import dataclass
+
+import numpy as np
+
+from .base import REPLACED, Corrupted, Corruption, touched
+
+
+@dataclass(frozen=True)
+class Copy(Corruption, kind="copy", done="copied"):
+    def corrupt(self, contexts, numbers, seed, vocabulary):
+        hit = touched(self.p, contexts, numbers, seed, vocabulary.special_ids)
+        places = np.broadcast_to(np.arange(contexts.shape[1]), contexts.shape)
+        return Corrupted(np.where(hit, np.roll(contexts, 1, axis=1), contexts), np.where(hit, REPLACED, places))
+"""
+
+
+def test_jobs_run_this_checkouts_library_whatever_is_installed(checkout):
+    checkout.append("scripts/maskedsae/activations/language_models.py", "\n\nraise RuntimeError('of this checkout')\n")
+    checkout.snakemake("results/tiny/neox/model.json")
+    assert checkout.status != 0
+    assert "RuntimeError: of this checkout" in (checkout.folder / "results/tiny/logs/model/neox.log").read_text()
+
+
+def test_a_text_that_is_not_there_is_said_even_where_nothing_is_to_be_done(checkout):
+    checkout.config["corpus"]["files"] = ["corpus/short.txt", "corpus/gone.txt"]
+    output = checkout.snakemake("--dry-run", "grid")
+    assert checkout.status != 0
+    assert "configuration: corpus.files: corpus/gone.txt is not here (" in output

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from ..inference.settings import ShownTable, needed_l0s
 from ..jobs.files import read_json
-from ..saes.cells import Cell, joint_name
+from ..saes.cells import Cell as Cell
+from ..saes.cells import joint_name
 from ..scores.saebench.names import SCORES as SAEBENCH_SCORES
 from .configuration import Configuration
 

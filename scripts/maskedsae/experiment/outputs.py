@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from string import Formatter
 
+from ..inference.published import FILES as PUBLISHED
 from ..report.contents import FIGURES, is_tradeoff
 from ..report.settings import DrawnFigure, StepSettings
 from ..saes.cells import Cell
@@ -11,6 +12,15 @@ from .configuration import Configuration
 from .grid import TrainingJob, all_cells, in_each
 
 Inputs = dict[str, str | list[str]]  # by what they are
+
+
+def published_files(checkout: str | Path) -> list[str]:
+    """The paper's published numbers, and what they are of."""
+    return [f"{checkout}/reference/{name}" for name in PUBLISHED]
+
+
+def title(drawn: DrawnFigure) -> str:
+    return FIGURES[drawn.figure]
 
 
 def figures(config: Configuration) -> list[DrawnFigure]:

@@ -7,7 +7,6 @@ checkpoint, too much a longer wait in the queue. None of it is part of a result'
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from math import ceil, inf
 from pathlib import Path
 
@@ -157,7 +156,6 @@ def width(config: Configuration, model: Model) -> float | None:
     return None if model.gflop is None else (model.gflop * 1e9 / (24 * (model.layer + 1))) ** 0.5
 
 
-@cache
 def _number_in(path: str, key: str) -> float | None:
     try:
         return float(json.loads(Path(path).read_text())[key])

@@ -25,7 +25,7 @@ def lead(saes: list[Sae], shown: Shown) -> str:
     models = [model.name for model in shown.models]
     off = [sae for sae in saes if sae.off_by_much]
     how = ["without masking"] * any(stream.is_baseline for stream in shown.streams)
-    masks = sorted({stream.p for stream in shown.streams if stream.as_in_the_paper and not stream.is_baseline})
+    masks = sorted({stream.p for stream in shown.streams if not stream.is_baseline})
     if masks:
         shares = _and([f"{p:g}" for p in masks])
         how.append(f"with a share p of the tokens replaced by “{shown.mask}” (p = {shares})")

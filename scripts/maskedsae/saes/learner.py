@@ -57,8 +57,8 @@ class Learner:
         return not (self.finished or self.diverged)
 
     def needs(self) -> int:
-        """Bytes on the disk: of weights in ae.pt and in safetensors; and until it is finished of a checkpoint of weights
-        and Adam's two moments, twice while one replaces the other."""
+        """Bytes on the disk: the weights in ae.pt and in safetensors; and until it is finished a checkpoint of weights
+        and of Adam's two moments, twice while one replaces the other."""
         weights: int = sum(value.nbytes for value in self.trainer.ae.state_dict().values())
         return weights * (2 if self.finished else 8)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..activations.language_models import LanguageModel
+from ..activations.language_models import LanguageModel, read_facts
 from ..activations.settings import ModelFacts, Stream
 from ..activations.streams import ActivationStream, Batching
 from ..jobs.compute import Compute
@@ -35,10 +35,12 @@ from .trainers.base import make_trainer
 WRITERS = {"saes.publishing", "saes.quality", "saes.formats"}
 
 
-def folders_of(outputs: Iterable[str]) -> dict[Cell, Path]:
-    """The cells that these files are in, with their folders."""
-    cells = dict.fromkeys(Cell.parse(output) for output in outputs)
-    return {cell: cell.folder for cell in cells}
+def train_job(
+    outputs: Iterable[str], settings: TrainJobSettings, model_file: str | Path, manifest: str | Path, compute: Compute
+) -> None:
+    """Train the cells that `outputs` are in. `model_file` is the model.json, `manifest` that of the tokens."""
+    folders = {cell: cell.folder for cell in dict.fromkeys(Cell.parse(output) for output in outputs)}
+    train_cells(folders, settings, read_facts(model_file), manifest, compute)
 
 
 def train_cells(

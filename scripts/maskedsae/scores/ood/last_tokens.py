@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ...activations.language_models import LanguageModel, longest_text, tokenizer_of
+from ...activations.language_models import LanguageModel, longest_text, read_facts, tokenizer_of
 from ...activations.settings import ModelFacts
 from ...jobs.compute import Compute
 from ...jobs.device import check_device, set_threads
@@ -42,6 +42,11 @@ def last_residuals(model: LanguageModel, contexts: list[list[int]], batch_tokens
                 last[batch] = residual[:, -1].float().cpu()
                 progress.advance(len(batch))
     return last
+
+
+def write_model_activations(path: str | Path, model_file: str | Path, settings: OodTexts, compute: Compute) -> None:
+    """Of the language model whose model.json `model_file` is."""
+    write_activations(path, read_facts(model_file), settings, compute)
 
 
 def write_activations(path: str | Path, facts: ModelFacts, settings: OodTexts, compute: Compute) -> None:

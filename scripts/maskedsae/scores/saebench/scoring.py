@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ...activations.language_models import read_facts
 from ...activations.settings import ModelFacts
 from ...jobs.compute import Compute
 from ...jobs.device import device_name, set_threads
@@ -47,11 +48,16 @@ class Subject:
 
 
 def score_cell(
-    output: str | Path, facts: ModelFacts, settings: Scoring, shared: str | Path, data: str | Path, compute: Compute
+    output: str | Path,
+    model_file: str | Path,
+    settings: Scoring,
+    shared: str | Path,
+    data: str | Path,
+    compute: Compute,
 ) -> None:
     """Of the cell that `output` is in; `shared` and `data` are the manifests of these folders."""
     cell, folders = Cell.parse(output), (Path(shared).parent, Path(data).parent)
-    subject = Subject(cell.name, cell.folder, facts, *folders, compute.device, compute.threads)
+    subject = Subject(cell.name, cell.folder, read_facts(model_file), *folders, compute.device, compute.threads)
     log.info("%s: %s", cell.words, in_words(score(subject, settings)))
 
 

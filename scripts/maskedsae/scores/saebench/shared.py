@@ -15,6 +15,7 @@ from sae_bench.evals.absorption.common import load_or_train_probe, load_probe, l
 from sae_bench.evals.absorption.vocab import LETTERS
 from sklearn.metrics import f1_score
 
+from ...activations.language_models import read_facts
 from ...activations.settings import ModelFacts
 from ...jobs.compute import Compute
 from ...jobs.device import set_threads
@@ -38,9 +39,10 @@ PARTS = "parts"  # beside what is shared: a record of each eval's part, once it 
 
 
 def make_shared(
-    manifest: str | Path, facts: ModelFacts, settings: Sharing, data_manifest: str | Path, compute: Compute
+    manifest: str | Path, model_file: str | Path, settings: Sharing, data_manifest: str | Path, compute: Compute
 ) -> None:
     """Fill the manifest's folder, and write it at last. Parts that an earlier start had finished are kept."""
+    facts = read_facts(model_file)
     data, device, threads = Path(data_manifest).parent, compute.device, compute.threads
     folder = Path(manifest).parent.absolute()  # each eval has a current folder of its own
     with Lease(folder) as lease:
