@@ -6,7 +6,7 @@
 #     snakemake --profile profiles/local -n saes     what would be done, and why
 #     snakemake --profile profiles/local saes        do it, on this machine
 #
-# Always with a profile: it tells Snakemake what counts as a change.
+# Always use a profile: it tells Snakemake what counts as a change.
 
 from snakemake.utils import min_version
 
@@ -41,7 +41,7 @@ rule saes:
         [job.files() for job in TABLE_JOBS],
 
 
-# Their scores, and those that they are compared with.
+# Their scores, and the oracles' for comparison.
 rule scores:
     input:
         [grid.score_files(cell) for cell in TABLE_CELLS],
@@ -69,4 +69,4 @@ rule all:
         rules.scores.input,
         rules.tables.output,
         rules.figures.input,
-        rules.report.output if experiment.tables else [],  # which shows what the tables show
+        rules.report.output if experiment.tables else [],  # the report shows what the tables show

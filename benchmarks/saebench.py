@@ -91,7 +91,7 @@ def ours(given: Given, sae: str | None) -> list[dict]:
 
 
 def given_to_both(shape: str) -> Given:
-    from demo import MODEL, configuration, overlay, training_job
+    from demo_run import MODEL, configuration, overlay, training_job
 
     from maskedsae.experiment import settings
 
@@ -108,7 +108,7 @@ def given_to_both(shape: str) -> Given:
 
 
 def folder_of_a_run(given: Given) -> Path:
-    from demo import link_results
+    from demo_run import link_results
 
     folder = Path(tempfile.mkdtemp(prefix="saebench-"))
     saes = (cell.folder / "sae" for cell in given.saes.values())

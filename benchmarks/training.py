@@ -20,7 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from demo import MODEL, configuration, link_results, training_job
+from demo_run import MODEL, configuration, link_results, training_job
 from dictionary_learning.buffer import ActivationBuffer
 from dictionary_learning.training import trainSAE
 from nnsight import LanguageModel
@@ -55,7 +55,7 @@ def ours(config: Configuration, job: TrainingJob, settings: TrainJobSettings) ->
 def stock(job: TrainingJob, settings: TrainJobSettings, l0s: tuple[int, ...]) -> None:
     training, facts = settings.training, SimpleNamespace(**json.loads(MODEL_FILE.read_text()))
     model = LanguageModel(facts.path, device_map="cpu", dispatch=True)
-    own = settings.of(job.cells[0].trainer, job.cells[0].seed)
+    own = settings.for_cell(job.cells[0].trainer, job.cells[0].seed)
     trainer = {"trainer": trainer_kind(own.trainer.kind).make}
     with tempfile.TemporaryDirectory() as folder, (WORLD / "corpus.jsonl").open() as lines:
         buffer = ActivationBuffer(

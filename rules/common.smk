@@ -1,4 +1,4 @@
-# The checked configuration, the cells that it spells out, and where things are.
+# The checked configuration, the cells and training jobs of its grid, and functions that all rules use.
 
 import os
 import sys
@@ -6,7 +6,7 @@ import sys
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.enums import RerunTrigger
 
-# Rules and jobs run this checkout's library, whatever else is installed.
+# Rules and jobs use this checkout's library, whatever else is installed.
 LIBRARY = f"{workflow.basedir}/scripts"
 sys.path.insert(0, LIBRARY)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")]))
@@ -29,7 +29,7 @@ OTHER_JOBS = grid.training_jobs(experiment, needed=False)
 TABLE_CELLS, OTHER_CELLS = grid.all_cells(TABLE_JOBS), grid.all_cells(OTHER_JOBS)
 TRAINING = {f"train_{job.name}": job for job in TABLE_JOBS + OTHER_JOBS}
 
-# What needs the network can be told to run beside Snakemake, on a login node that has it.
+# Rules that need the network can run beside Snakemake, on a login node that has it.
 FETCH_HERE = experiment.compute.fetch_here
 
 
@@ -44,12 +44,12 @@ wildcard_constraints:
 
 
 def params(settings):
-    """Of each rule: settings, one a line. From a function, since Snakemake would fill in braces of plain text."""
+    """A rule's settings, one per line; from a function, since Snakemake would fill in braces of plain text."""
     return lambda wildcards: spelled_out(settings(wildcards))
 
 
 def model_files(wildcards):
-    """A local model's files are inputs, so that one that the workflow trains itself is made first."""
+    """A local model's files are inputs, so that a model that the workflow trains is made first."""
     path = experiment.model(wildcards.model).path
     return grid.local_model_files(path) if path else []
 
@@ -59,15 +59,15 @@ def finished_saes():
 
 
 class Plan:
-    """Put into words only when Snakemake prints it: by then it knows what is to be done."""
+    """Made into text only when Snakemake prints it: by then the jobs that will run are known."""
 
     def __str__(self):
         jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_norun and job.rule.name != "plan"]
         trained = [TRAINING[job.rule.name] for job in jobs if job.rule.name in TRAINING]
-        benched = [job.wildcards.model for job in jobs if job.rule.name == "saebench_model"]
+        cached = [job.wildcards.model for job in jobs if job.rule.name == "saebench_model"]
         order = {rule.name: number for number, rule in enumerate(workflow.rules)}
         jobs.sort(key=lambda job: order[job.rule.name])
-        return plan.plan([self.planned(job) for job in jobs], needs.disk_gigabytes(experiment, trained, benched))
+        return plan.plan([self.planned(job) for job in jobs], needs.disk_gigabytes(experiment, trained, cached))
 
     @staticmethod
     def planned(job):
@@ -82,12 +82,12 @@ def on_gpu(dag):
 
 
 onstart:
-    # Without a profile Snakemake goes by the time stamps of scripts: a fresh checkout would train everything again.
+    # Without a profile, Snakemake goes by the scripts' time stamps: a fresh checkout would train everything again.
     if RerunTrigger.CODE in workflow.rerun_triggers and finished_saes():
         raise WorkflowError(
             "SAEs are finished here, and without a profile a touched script would train them again: add --profile profiles/local"
         )
-    # Before the hours of tokenising that come first. On a cluster, the job's own machine is what counts, and it checks.
+    # Before the hours of tokenising that come first. On a cluster, the job checks on its own machine.
     if workflow.local_exec and not workflow.remote_exec and on_gpu(workflow.dag):
         from maskedsae.jobs.device import check_device
 

@@ -1,5 +1,5 @@
-# model:  what the workflow needs to know of a language model; fetches a hub model, so it needs the network then.
-# tokens: the corpus as contexts of token ids for one model; fetches the corpus, if it is on the hub.
+# model:  what the workflow needs to know about a language model. Fetches a hub model, and needs the network for that.
+# tokens: the corpus as contexts of token ids for one model. Fetches the corpus, if it is on the hub.
 
 
 rule model:

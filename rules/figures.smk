@@ -1,5 +1,5 @@
-# ood_differences: OOD AUCs of masked SAEs less those of unmasked ones, paired row by row, with intervals.
-# figure_*:        the figures of the report, each in three forms, from scores.csv and what else it shows.
+# ood_differences: OOD AUCs of each SAE less those of its baseline, paired row by row, with intervals.
+# figure_*:        the figures of the report, each in three formats, from scores.csv and whatever else it shows.
 # report:          report.html, one file, from all of these, the tables, and the records of what was run.
 
 
@@ -58,7 +58,7 @@ for drawn in outputs.figures(experiment):
             "../scripts/figure.py"
 
 
-# What was run for the tables: of each step, its jobs' benchmark files and what else tells of it.
+# What was run for the tables: for each step, its jobs' benchmark files and other records.
 STEPS = outputs.steps(experiment, TABLE_JOBS, lambda rule: str(getattr(rules, rule).benchmark))
 
 

@@ -1,5 +1,5 @@
-# ood_activations: the language model's activations on the eight data sets, once a model.
-# oracle:          probes on these; what an SAE's probes are compared with.
+# ood_activations: the language model's activations on the eight data sets, once per model.
+# oracle:          probes on these activations, for comparison with an SAE's.
 # ood:             probes on the latents of one SAE. Both also write each test row's score, for paired comparisons.
 
 

@@ -1,4 +1,4 @@
-# plan: given beside the targets of a dry run, what they will take: snakemake --profile slurm -n all plan
+# plan: what the other targets of a dry run will cost: snakemake --profile slurm -n all plan
 
 
 rule plan:

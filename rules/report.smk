@@ -1,8 +1,8 @@
-# scores_table: every number of the cells' score files in one table, scores.csv (of the SAEs that the tables need) or
-#               grid_scores.csv (of all). A row a number, with its file.
-# tables:       the paper's tables in three forms, a verdict on each of its claims, and headline numbers for a terminal.
+# scores_table: every number in the cells' score files as one table, scores.csv (for the SAEs that the tables need) or
+#               grid_scores.csv (for all). One row per number, with its file.
+# tables:       the paper's tables in three formats, a verdict on each of its claims, and a summary for a terminal.
 #
-# These and rules/figures.smk take seconds, so they run beside Snakemake and not as jobs of a cluster.
+# These rules and those of rules/figures.smk take seconds, so they run beside Snakemake and not as cluster jobs.
 
 from maskedsae.experiment import outputs
 
@@ -46,7 +46,7 @@ rule tables:
                     category="Tables",
                     labels={"table": os.path.basename(path)[:-4]},
                 )
-                if path.endswith(".csv")  # which Snakemake's report shows as a table
+                if path.endswith(".csv")  # Snakemake's report shows it as a table
                 else path
             )
             for path in grid.table_files(experiment)

@@ -1,14 +1,14 @@
-# saebench_data:  the texts that SAEBench's evals read, in the form in which they read them; needs the network, unless
-#                 stand-ins are asked for, and no GPU.
+# saebench_data:  the texts that SAEBench's evals read, in their form. Needs no GPU, but the network, unless the
+#                 configuration asks for stand-ins.
 # saebench_model: what all SAEs of a model share in SAEBench's evals: first-letter probes, activations, class probes.
-# saebench:       the five scores of one SAE, and its explained variance; one job, since imports and the language model
-#                 are then paid once.
+# saebench:       the five scores of one SAE, and its explained variance; one job, so that libraries and the language
+#                 model are loaded once.
 
 
 rule saebench_data:
     input:
-        # Texts that the run's own language models have trained on are the last choice of its stand-ins.
-        "results/{run}/world/corpus.jsonl" if settings_of.has_stand_ins_beside_a_world(experiment) else [],
+        # Stand-ins use texts that the run's own language models trained on last.
+        "results/{run}/world/corpus.jsonl" if settings_of.stand_ins_read_corpus(experiment) else [],
     output:
         "results/{run}/saebench/data/manifest.json",
     log:
@@ -20,7 +20,7 @@ rule saebench_data:
         "../envs/maskedsae.yaml"
     resources:
         mem_mb=needs.megabytes(experiment, 4),
-        runtime=needs.minutes(experiment, 2),  # whole sets of the hub, by a slow line
+        runtime=needs.minutes(experiment, 2),  # whole sets from the hub, on a slow line
     params:
         settings=params(lambda wildcards: settings_of.saebench_texts(experiment)),
     script:
@@ -42,7 +42,7 @@ rule saebench_model:
     threads: experiment.compute.threads
     resources:
         mem_mb=lambda wildcards, attempt: needs.saebench_memory(experiment, wildcards.model).at(attempt),
-        runtime=lambda wildcards, attempt: needs.saebench_time(experiment, wildcards.model, of_model=True).at(attempt),
+        runtime=lambda wildcards, attempt: needs.saebench_time(experiment, wildcards.model, shared=True).at(attempt),
         gpu=needs.gpus(experiment),
     params:
         settings=params(lambda wildcards: settings_of.sharing(experiment, wildcards.model)),
@@ -69,7 +69,7 @@ rule saebench:
     threads: experiment.compute.threads
     resources:
         mem_mb=lambda wildcards, attempt: needs.saebench_memory(experiment, wildcards.model).at(attempt),
-        runtime=lambda wildcards, attempt: needs.saebench_time(experiment, wildcards.model, of_model=False).at(attempt),
+        runtime=lambda wildcards, attempt: needs.saebench_time(experiment, wildcards.model, shared=False).at(attempt),
         gpu=needs.gpus(experiment),
     params:
         settings=params(lambda wildcards: settings_of.scoring(experiment, wildcards.model)),

@@ -1,5 +1,5 @@
-# train_*: one rule for each training job, whose outputs are exactly its SAEs. (With a wildcard rule the outputs could
-# not differ from job to job, and a rule whose outputs grow deletes and remakes the finished ones.)
+# train_*: one rule for each training job, whose outputs are exactly its SAEs. (A wildcard rule has the same outputs for
+# all jobs; and when a rule's outputs grow, Snakemake deletes the finished ones and makes them again.)
 
 for job in TABLE_JOBS + OTHER_JOBS:
 

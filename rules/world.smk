@@ -1,6 +1,6 @@
-# world_text: the corpus of small language models that the workflow trains itself, from text that sae-probes ships.
-# world_lm:   one of these models, as a Hugging Face model directory. A model of the configuration that has such a
-#             directory as its `path` is then made when it is needed; nothing else knows that it is homemade.
+# world_text: the corpus for small language models that the workflow trains itself, from text that sae-probes ships.
+# world_lm:   one of these models, as a Hugging Face model directory. It is made if a model of the configuration has it
+#             as `path`; all other rules treat it like any local model.
 
 
 rule world_text:

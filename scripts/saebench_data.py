@@ -7,7 +7,7 @@ with job(snakemake) as entry:
 
     settings = entry.settings(Texts)
     if settings.data.source == "hub":
-        from maskedsae.scores.saebench.fetching import write_data  # each imports what the other does without
+        from maskedsae.scores.saebench.fetching import write_data  # each imports only what it needs
     else:
         from maskedsae.world.evaluations import write_data
 

@@ -24,6 +24,7 @@ from cluster import Cluster, processes_below
 from maskedsae.activations.language_models import describe, tokenizer_of
 from maskedsae.activations.settings import ModelFacts, ModelSettings
 from maskedsae.jobs.compute import Compute, Tflops
+from maskedsae.jobs.leases import Lease
 from maskedsae.jobs.typed import read
 from maskedsae.saes.cells import Cell
 from maskedsae.saes.settings import TrainJobSettings
@@ -93,7 +94,7 @@ def make_tokenizer(family: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>")
 
 
-def make_model(family: str, vocabulary: int):
+def make_model(family: str, vocabulary: int, **changes: int):
     torch.manual_seed(0)
     sizes = {
         "vocab_size": vocabulary,
@@ -102,12 +103,39 @@ def make_model(family: str, vocabulary: int):
         "num_hidden_layers": 3,
         "num_attention_heads": 4,
         "max_position_embeddings": 64,
-    }
+    } | changes
     if family == "gpt_neox":
         return GPTNeoXForCausalLM(GPTNeoXConfig(**sizes, bos_token_id=0, eos_token_id=0))
     return Gemma2ForCausalLM(
         Gemma2Config(**sizes, head_dim=8, num_key_value_heads=2, sliding_window=16, query_pre_attn_scalar=8)
     )
+
+
+CHECKED = "lease checked"
+
+
+@pytest.fixture
+def writes(monkeypatch) -> list[Path | str]:
+    """The files that take their place from here on, and the checks of leases, in their order."""
+    events, check, replace_file = [], Lease.check, os.replace
+
+    def checking(lease):
+        events.append(CHECKED)
+        check(lease)
+
+    def replacing(temporary, path):
+        events.append(Path(path))
+        replace_file(temporary, path)
+
+    monkeypatch.setattr(Lease, "check", checking)
+    monkeypatch.setattr(os, "replace", replacing)
+    return events
+
+
+def unchecked(writes: list[Path | str]) -> list[str]:
+    """The names of files before which no lease was checked."""
+    pairs = zip([None, *writes], writes, strict=False)
+    return [event.name for before, event in pairs if event != CHECKED and before != CHECKED]
 
 
 @pytest.fixture(scope="session")

@@ -8,25 +8,23 @@ from math import log
 from operator import itemgetter
 from pathlib import Path
 
-PAPER_ROWS = ("Mean Full Absorption", "Explained Variance", "Sparse Probing", "TPP", "SCR")
-
 
 def score(cell: Path, row: str, report: dict) -> float:
     """A paper's row of one cell, in percent."""
 
-    def of(stem: str) -> dict:
+    def metrics(stem: str) -> dict:
         return json.loads((cell / "scores" / f"{stem}.json").read_text())["eval_result_metrics"]
 
     if row == "Mean Full Absorption":
-        return 100 * (1 - of("absorption")["mean"]["mean_full_absorption_score"])
+        return 100 * (1 - metrics("absorption")["mean"]["mean_full_absorption_score"])
     if row == "Explained Variance":
         assert report["explained_variance"] == "legacy"
-        return 100 * of("core")["reconstruction_quality"]["explained_variance_legacy"]
+        return 100 * metrics("core")["reconstruction_quality"]["explained_variance_legacy"]
     if row == "Sparse Probing":
-        return 100 * of("sparse_probing")["sae"][f"sae_top_{report['k']}_test_accuracy"]
+        return 100 * metrics("sparse_probing")["sae"][f"sae_top_{report['k']}_test_accuracy"]
     if row == "TPP":
-        return 100 * of("tpp")["tpp_metrics"][f"tpp_threshold_{report['n']}_total_metric"]
-    return 100 * of("scr")["scr_metrics"][f"scr_metric_threshold_{report['n']}"]
+        return 100 * metrics("tpp")["tpp_metrics"][f"tpp_threshold_{report['n']}_total_metric"]
+    return 100 * metrics("scr")["scr_metrics"][f"scr_metric_threshold_{report['n']}"]
 
 
 def achieved(cell: Path) -> float:

@@ -115,8 +115,8 @@ def differences_of(config: dict) -> list[dict]:
     return found
 
 
-def scored() -> list[Scored]:
-    """Of ood_rows.csv: a few rows that no verdict is looked at of."""
+def probed_rows() -> list[Scored]:
+    """Test rows of a probe: a few, all alike, since no test looks at what is made of them."""
     sets = product(("one", "other"), ("ood", "in_distribution"))
     return [Scored(*key, np.arange(4), np.arange(4) % 2, np.arange(4.0)) for key in sets]
 
@@ -140,7 +140,7 @@ def write_run(folder: Path, config: dict, dead: int = 10) -> None:
         facts |= {"trained_with": [cell.name], "wall_seconds": 60}
         (sae / "provenance.json").write_text(json.dumps(facts))
         (sae.parent / "scores").mkdir()
-        write_scores(sae.parent / "scores" / "ood_rows.csv", scored())
+        write_scores(sae.parent / "scores" / "ood_rows.csv", probed_rows())
         facts = {"revision": "def", "versions": {"python": "3.11", "sae-bench": "0.4.1"}, "device": "cpu (x86_64)"}
         (sae.parent / "scores" / "provenance.json").write_text(json.dumps(facts))
         loss = number(cell.model, p, cell.l0, cell.seed, 0, cell.stream)
@@ -152,7 +152,7 @@ def write_run(folder: Path, config: dict, dead: int = 10) -> None:
     for model in shown.models:
         facts = {"name": model.name, "hub": model.hub, "commit": "0" * 40, "path": model.path}
         (results / model.name / "tokens").mkdir(parents=True)
-        write_scores(results / model.name / "oracle_rows.csv", scored())
+        write_scores(results / model.name / "oracle_rows.csv", probed_rows())
         (results / model.name / "model.json").write_text(json.dumps(facts | {"layer": 1, "layers": 4}))
         tokens = {"corpus": {"files": ["corpus.jsonl"]}, "heldout": {"tokens": 5}}
         tokens["train"] = {"tokens": 921600, "documents": 7}

@@ -156,22 +156,27 @@ USUAL = {
 
 def write_cell(folder: Path, **numbers: float) -> list[str]:
     """A cell's score files; their paths as grid.score_files lists them."""
-    of = USUAL | numbers
+    given = USUAL | numbers
     (folder / "scores").mkdir(parents=True)
     (folder / "sae").mkdir()
     made = {
-        "absorption": absorption(of["absorption"]),
-        "core": core_output(of["saebench"], of["legacy"]),
-        "sparse_probing": sparse_probing(of["sparse_probing"]),
-        "tpp": tpp(of["tpp"]),
-        "scr": scr(of["scr"]),
+        "absorption": absorption(given["absorption"]),
+        "core": core_output(given["saebench"], given["legacy"]),
+        "sparse_probing": sparse_probing(given["sparse_probing"]),
+        "tpp": tpp(given["tpp"]),
+        "scr": scr(given["scr"]),
     }
     for name, output in made.items():
         output.to_json_file(str(folder / "scores" / f"{name}.json"))
-    variance = {"saebench": of["saebench"], "saebench_legacy": of["legacy"], "centred": of["centred"], "tokens": 640}
-    quality = {"nominal_l0": 8, "l0": of["l0"], "mse": 2.5, "dead_latents": 3, "text": "…"}
+    variance = {
+        "saebench": given["saebench"],
+        "saebench_legacy": given["legacy"],
+        "centred": given["centred"],
+        "tokens": 640,
+    }
+    quality = {"nominal_l0": 8, "l0": given["l0"], "mse": 2.5, "dead_latents": 3, "text": "…"}
     quality |= {"explained_variance": 0.9, "explained_variance_but_for_a_constant": 0.95}
-    files = {"scores/variance.json": variance, "scores/ood.json": probes(of["auc"]), "sae/quality.json": quality}
+    files = {"scores/variance.json": variance, "scores/ood.json": probes(given["auc"]), "sae/quality.json": quality}
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content))
     return [*(str(folder / "scores" / f"{name}.json") for name in made), *(str(folder / name) for name in files)]

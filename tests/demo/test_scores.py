@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from snakemake.utils import update_config
 
 from checkout import demo_config
 from checkout import snakemake_demo as snakemake
+from conftest import CHECKED, unchecked
 from maskedsae.activations.language_models import read_facts
 from maskedsae.experiment.checks import check
 from maskedsae.experiment.configuration import Configuration
@@ -186,13 +188,18 @@ RESULTS = Path("results/demo")
 COMPUTE = Compute("cpu", 1, 1, 1, 1, 50, 8, 1, Tflops(1, 1), 10, False)
 
 
+def in_folders(names: Sequence[str], writes: list[Path | str]) -> list[Path | str]:
+    """The checks of leases, and the files in folders of these names."""
+    return [event for event in writes if event == CHECKED or event.parent.name in names]
+
+
 def scored(cell: Path, config: Configuration) -> dict[str, dict]:
     facts, shared = read_facts(RESULTS / "pythia-demo/model.json"), RESULTS / "pythia-demo/saebench"
     subject = Subject("the cell", cell, facts, shared, RESULTS / "saebench/data", "cpu", 1)
     return score(subject, scoring(config, "pythia-demo"))
 
 
-def test_an_eval_that_fails_loses_and_repeats_nothing_and_stale_results_are_not_taken(copied, config, caplog):
+def test_an_eval_that_fails_loses_and_repeats_nothing_and_stale_results_are_not_taken(copied, config, writes):
     text = Path("results/demo/saebench/data", config.saebench.core.dataset)
     text.rename("away")
     stale = copied / "saebench.work/0123456789abcdef"
@@ -219,7 +226,10 @@ def test_an_eval_that_fails_loses_and_repeats_nothing_and_stale_results_are_not_
     again = {path.stem: path.read_bytes() for path in other.glob("*.json")}
     assert finished.keys() == again.keys() and not set(finished.values()) & set(again.values())
     Path("away").rename(text)
+    writes.clear()
     scored(copied, config)
+    published = in_folders(["scores"], writes)
+    assert len(published) > len(SCORES) and unchecked(published) == []
     finished = again
     assert all((copied / "scores" / f"{name}.json").read_bytes() == content for name, content in finished.items())
     assert scores(copied) == before
@@ -248,7 +258,7 @@ def test_of_two_processes_on_one_cell_the_second_waits_and_scores_nothing(copied
     assert not (copied / "saebench.work").exists()
 
 
-def test_what_a_failed_start_had_finished_is_kept_and_the_manifest_comes_out_the_same(copied, config):
+def test_what_a_failed_start_had_finished_is_kept_and_the_manifest_comes_out_the_same(copied, config, writes):
     shared = Path("results/demo/pythia-demo/saebench")
     text = Path("results/demo/saebench/data", config.saebench.core.dataset)
     before = read_json(shared / "manifest.json")
@@ -259,7 +269,9 @@ def test_what_a_failed_start_had_finished_is_kept_and_the_manifest_comes_out_the
     kept = {path: stat for path, stat in files_of(shared).items() if "probes" in path or "absorption" in path}
     assert any(path.endswith("parts/absorption.json") for path in kept)
     Path("away").rename(text)
+    writes.clear()
     make(config)
+    assert writes and unchecked(in_folders(["parts", "saebench"], writes)) == []
     after = files_of(shared)
     assert all(after[path] == stat for path, stat in kept.items())
     assert read_json(shared / "manifest.json") == before  # of a process that made all at once
@@ -285,7 +297,7 @@ def test_too_few_rows_of_a_class_are_said(copied, eval_name):
     sizes = {"sparse_probing": {"probe_train_set_size": 40_000}, "scr_and_tpp": {"train_set_size": 40_000}}
     settings = sharing(configuration(**sizes), "pythia-demo")
     facts = read_facts(RESULTS / "pythia-demo/model.json")
-    bench = evals.Bench("pythia-demo", settings.of_placeholder(), "float32", 4096)
+    bench = evals.Bench("pythia-demo", settings.placeholder_evals(), "float32", 4096)
     model = hooked_transformer(facts, "float32", True)
     with pytest.raises(InputError) as error:
         share(eval_name, bench, facts, model, Path("shared").absolute(), RESULTS / "saebench/data", "cpu", 1)

@@ -140,8 +140,8 @@ def requeued(run: Run) -> None:
 
 
 def first_attempt_fails(run: Run) -> None:
-    """The language model is away for a while. The next attempt asks for twice the memory and time."""
-    away = run.checkout.folder / "models" / "gpt_neox"
+    """The language model's weights are away for a while. The next attempt asks for twice the memory and time."""
+    away = run.checkout.folder / "models" / "gpt_neox" / "model.safetensors"
     away.rename(away.with_name("away"))
     run.start()
     wait_for(lambda: run.jobs("FAILED"), PATIENCE, "the first attempt to fail")

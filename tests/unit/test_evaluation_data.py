@@ -17,13 +17,16 @@ import pytest
 import yaml
 from datasets import ClassLabel, Dataset, DatasetDict
 
+from conftest import CHECKED, unchecked
 from maskedsae.experiment.checks import check
 from maskedsae.experiment.settings import saebench_texts
 from maskedsae.jobs.errors import InputError
 from maskedsae.jobs.typed import plain, read
+from maskedsae.scores.saebench import fetching
 from maskedsae.scores.saebench.datasets import Folder, write_parquet
 from maskedsae.scores.saebench.rows import AMAZON, BIOS, CODE, EUROPARL, GROUPS, LANGUAGE_PAIRS, NEWS, Needs
 from maskedsae.scores.saebench.settings import Texts
+from maskedsae.world import evaluations
 from maskedsae.world.evaluations import write_stand_ins
 from maskedsae.world.text import LONGEST, ood_prompts, write_corpus
 
@@ -226,9 +229,7 @@ def test_what_cannot_be_fetched_is_one_clear_line(settings, tmp_path):
     offline, misspelt = errors([settings, unknown], tmp_path, tmp_path)
     assert offline.startswith(f"saebench.data: {BIOS} cannot be fetched: ")
     assert "network" in offline and "revisions" in offline and "hf auth login" in offline
-    assert (
-        "saebench.data.revisions: ag_news is none of the data sets to fetch: LabHC/bias_in_bios, canrager" in misspelt
-    )
+    assert "saebench.data.revisions: ag_news is not one of the data sets to fetch: LabHC/bias_in_bios" in misspelt
 
 
 def test_interrupted_fetching_goes_on(full, settings, tmp_path):
@@ -242,9 +243,17 @@ def test_interrupted_fetching_goes_on(full, settings, tmp_path):
     shutil.rmtree(partly / BIOS)  # which is here already
     write_parquet(target / AMAZON / "test.parquet", {"text": ["altered"]})
     lines = run("fetch", [settings], target, cwd=partly, home=tmp_path)
-    assert f"{BIOS}: is here from before" in lines
+    assert f"{BIOS}: exists already" in lines
     assert f"{AMAZON}: fetching from the folder {partly / AMAZON}" in lines
     assert set(json.loads((target / "manifest.json").read_text())["sets"]) == {BIOS, AMAZON, NEWS, CODE, EUROPARL, CORE}
+
+
+def test_the_lease_is_checked_before_the_manifest(fetched, settings, corpus, tmp_path, writes):
+    shutil.copytree(fetched, tmp_path / "fetched")
+    fetching.write_data(tmp_path / "fetched/manifest.json", read(Texts, settings))
+    evaluations.write_data(tmp_path / "stand-ins/manifest.json", read(Texts, settings), str(corpus))
+    manifests = [event for event in writes if event == CHECKED or event.name == "manifest.json"]
+    assert len(manifests) == 4 and unchecked(manifests) == []
 
 
 def test_a_half_written_set_is_never_taken_for_whole(tmp_path):

@@ -63,7 +63,7 @@ except InputError as error:
 def test_too_small_a_disk_is_said_before_the_work(tmp_path):
     said = on_a_full_disk(ASK, tmp_path)
     assert said.returncode == 0, said.stderr
-    assert "the tokens will take 5 MB, and 1 MB are free" in said.stdout
+    assert "the tokens will take 5 MB, and its disk has 1 MB free" in said.stdout
 
 
 def test_there_is_space_for_little(tmp_path):
@@ -89,3 +89,19 @@ def test_another_error_than_a_full_disk_is_left_as_it_is(tmp_path):
     with pytest.raises(IsADirectoryError):
         write_bytes(tmp_path / "folder", b"")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name_and_its_name_after_that(tmp_path, monkeypatch):
+    """Else a power cut may leave the new name with nothing in it, or the old file under the new name."""
+    path, calls = tmp_path / "state.pt", []
+    fsync, replace = os.fsync, os.replace
+
+    def name_of(number: int) -> str:
+        return os.path.basename(os.readlink(f"/proc/self/fd/{number}"))
+
+    monkeypatch.setattr(os, "fsync", lambda number: (calls.append(("fsync", name_of(number))), fsync(number))[1])
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append(("replace", Path(b).name)), replace(a, b))[1])
+    write_bytes(path, b"content")
+    written = f".state.pt.{os.getpid()}.tmp"
+    assert calls == [("fsync", written), ("replace", "state.pt"), ("fsync", tmp_path.name)]
+    assert path.read_bytes() == b"content"

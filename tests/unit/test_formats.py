@@ -43,12 +43,14 @@ def test_explained_variance_sees_a_constant_offset(activations, facts, tokens_fo
         dict_size, activation_dim = 4, 32
 
         def __call__(self, x, output_features):
-            return x + 1, torch.ones(len(x), 4)
+            return x + 1, torch.tensor([[1.0, 2.0, 0.0, 3.0]]).expand(len(x), 4)
 
     quality = Quality(Offset(), 4)
     for rows in activations.split(100):
         quality.add(rows)
     measured = quality.result()
+    assert (measured["l0"], measured["dead_latents"], measured["latents"]) == (3, 1, 4)
+    assert measured["mse"] == pytest.approx(1, rel=1e-5)
     assert measured["explained_variance_but_for_a_constant"] == pytest.approx(1)
     variance = (activations - activations.mean(0)).double().pow(2).sum().item()
     assert measured["explained_variance"] == pytest.approx(1 - activations.numel() / variance, rel=1e-4)

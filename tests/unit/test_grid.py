@@ -162,13 +162,13 @@ def test_trainers_and_seeds_may_share_a_job_and_each_cell_depends_on_the_same_as
     assert first.name == f"{PYTHIA}_clean_{TRAINER}-and-topk_l0_20-40-80-160_seed_0-1"
     assert len(first.cells) == 2 * 4 * 2
     own = {
-        cell: settings.train_settings(apart, job).of(cell.trainer, cell.seed)
+        cell: settings.train_settings(apart, job).for_cell(cell.trainer, cell.seed)
         for job in jobs(apart)
         for cell in job.cells
     }
     for job in jobs(together):
         shared = settings.train_settings(together, job)
-        assert {cell: shared.of(cell.trainer, cell.seed) for cell in job.cells} == {
+        assert {cell: shared.for_cell(cell.trainer, cell.seed) for cell in job.cells} == {
             cell: own[cell] for cell in job.cells
         }
 
@@ -251,7 +251,7 @@ def test_what_is_for_saes_alone_is_no_part_of_what_they_share():
 
 
 def test_the_placeholder_is_asked_for_little_and_for_the_same_texts_and_probes():
-    evals = settings.sharing(PAPER, GEMMA).of_placeholder()
+    evals = settings.sharing(PAPER, GEMMA).placeholder_evals()
     assert (evals.absorption.max_k_value, evals.scr_and_tpp.n_values) == (1, (2,))
     assert evals.absorption.prompt_template == PAPER.saebench.absorption.prompt_template
     assert evals.scr_and_tpp.class_pairs == PAPER.saebench.scr_and_tpp.class_pairs

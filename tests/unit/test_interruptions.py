@@ -105,7 +105,7 @@ def test_killed_in_mixed_precision(facts, tokens_folders, tmp_path, monkeypatch)
     monkeypatch.setattr("maskedsae.saes.training.check_device", lambda device, autocast: None)
     settings = train_settings(autocast="bfloat16")
     # Each run in a child: oneDNN, which does bfloat16 on a CPU, hangs in a child forked after it was used.
-    run_and_kill(lambda: train(tmp_path / "whole", facts, tokens_folders, settings), 120)
+    assert run_and_kill(lambda: train(tmp_path / "whole", facts, tokens_folders, settings), 120) == 0
     for number in (10, 25):
         run_and_kill(
             lambda n=number: killed_at("replace", n, lambda: train(tmp_path, facts, tokens_folders, settings)), 60

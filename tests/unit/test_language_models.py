@@ -1,19 +1,26 @@
 """What the stream reads is the residual stream that transformers and SAEBench's language model have."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from transformers import AutoModelForCausalLM
 
-from conftest import FAMILIES, LAYER, model_settings
+from conftest import FAMILIES, LAYER, ROOT, make_model, make_tokenizer, model_settings
 from maskedsae.activations.language_models import LanguageModel, describe, read_facts, write_facts
 from maskedsae.jobs.device import check_device
 from maskedsae.jobs.errors import InputError
 from maskedsae.scores.saebench.language_model import hooked_transformer
 
+PAPER = yaml.safe_load((ROOT / "config.yaml").read_text())
 CLOSE = 1e-5  # relative: what float32 leaves over between two orders of summation
 
 
@@ -145,3 +152,57 @@ def test_missing_weights_are_an_error_and_not_made_up(model_folders, facts, tmp_
     save_file(weights, tmp_path / "model" / "model.safetensors", {"format": "pt"})
     with pytest.raises(InputError, match=r"lacks weights \(layers\.1\.mlp"):
         LanguageModel(replace(facts["gpt_neox"], path=str(tmp_path / "model")), "float32", "cpu")
+
+
+# The paper's own entries, through the hub client's real code: a cache that holds tiny models under their names.
+
+HUB = """
+import sys
+from pathlib import Path
+import yaml
+from maskedsae.activations.language_models import LanguageModel, read_facts, tokenizer_of, write_facts
+from maskedsae.activations.settings import ModelSettings
+from maskedsae.experiment.checks import check
+from maskedsae.experiment.settings import model_settings
+from maskedsae.jobs.errors import InputError
+from maskedsae.jobs.params import settings_of, spelled_out
+config, name, revision, to = sys.argv[1:]
+raw = yaml.safe_load(Path(config).read_text())
+for model in raw["models"]:
+    model["revision"] = revision or None
+settings = settings_of(ModelSettings, spelled_out(model_settings(check(raw), name)))  # as the rule's job has them
+try:
+    write_facts(to, settings)
+except InputError as error:
+    sys.exit(str(error))
+facts = read_facts(to)
+print(facts.commit, LanguageModel(facts, "float32", "cpu").width, len(tokenizer_of(facts)))
+"""
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def cached(home: Path, repository: str, model, tokenizer, revision: str) -> None:
+    folder = home / "hub" / f"models--{repository.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / revision).write_text(COMMIT)
+    model.save_pretrained(folder / "snapshots" / COMMIT)
+    tokenizer.save_pretrained(folder / "snapshots" / COMMIT)
+
+
+@pytest.mark.parametrize(("name", "family"), [("pythia-160m-deduped", "gpt_neox"), ("gemma-2-2b", "gemma2")])
+@pytest.mark.parametrize("revision", ["", "step1000"])
+def test_the_papers_models_are_fetched_at_their_revision_and_loaded_from_that_commit(name, family, revision, tmp_path):
+    entry = next(model for model in PAPER["models"] if model["name"] == name)
+    tokenizer = make_tokenizer(family)
+    model = make_model(family, len(tokenizer), num_hidden_layers=entry["layer"] + 2, max_position_embeddings=1024)
+    cached(tmp_path, entry["hub"], model, tokenizer, revision or "main")
+    command = [sys.executable, "-c", HUB, str(ROOT / "config.yaml"), name]
+    offline = os.environ | {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    run = partial(subprocess.run, env=offline, capture_output=True, text=True, check=False)
+    done = run([*command, revision, str(tmp_path / "model.json")])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [COMMIT, "32", str(len(tokenizer))]
+    facts = json.loads((tmp_path / "model.json").read_text())
+    assert (facts["hub"], facts["commit"], facts["layer"]) == (entry["hub"], COMMIT, entry["layer"])
+    other = run([*command, "no-such-revision", str(tmp_path / "other.json")])
+    assert f"models: {name}: cannot fetch {entry['hub']} (" in other.stderr and not (tmp_path / "other.json").exists()

@@ -147,6 +147,20 @@ def test_truncation_is_on_the_left_and_bos_stays(model_folders):
     assert token_ids(tokenizer, TEXTS[2], False, 20) == whole[-20:]
 
 
+def test_no_text_is_longer_than_the_model_can_read(facts, tmp_path, monkeypatch):
+    """Whatever ood.max_tokens says; the tiny models read 64 tokens, and many of the texts are longer."""
+    lengths = {}
+
+    def seen(model, contexts, batch_tokens):
+        lengths[len(lengths)] = {len(ids) for ids in contexts}
+        return torch.zeros(len(contexts), model.width)
+
+    monkeypatch.setattr("maskedsae.scores.ood.last_tokens.last_residuals", seen)
+    for asked in (1024, 48):
+        write_activations(tmp_path / "x", facts["gpt_neox"], replace(OF_ACTIVATIONS, max_tokens=asked), COMPUTE)
+    assert (max(lengths[0]), max(lengths[1])) == (64, 48)
+
+
 def test_the_file_holds_all_rows_of_the_eight_in_the_files_order(activations, facts):
     sets, classes = read_activations(activations)
     assert tuple(sets) == OOD_SETS == tuple(classes)

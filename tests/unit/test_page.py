@@ -2,15 +2,16 @@
 
 import html.parser
 import json
-import os
 import re
 import shutil
 import subprocess
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 
-from maskedsae.experiment.grid import score_files
+from maskedsae.experiment import outputs
+from maskedsae.experiment.grid import score_files, training_jobs
 from maskedsae.jobs.errors import InputError
 from maskedsae.report import records, tables
 from maskedsae.report.contents import FIGURES
@@ -18,7 +19,7 @@ from maskedsae.report.page import write_page
 from maskedsae.report.settings import StepSettings
 from maskedsae.saes.cells import Cell
 from maskedsae.scores.table import read_rows
-from reported import DEMO, cells_of, page_of, write_run
+from reported import DEMO, cells_of, checked, page_of, write_run
 
 # Two jobs of two SAEs each, which share a clock.
 CLOCKS = {"a.json": (["a", "b"], 3600), "b.json": (["a", "b"], 3600), "c.json": (["c", "d"], 1800)}
@@ -69,13 +70,9 @@ def make_page(folder: Path, config: dict = DEMO, lost: str = "", **changes) -> P
         Path(folder, file).write_text(f"{BENCHMARK}{seconds}.0\t-\t2048.0\t0\t0\t0\t0\t0\t50\t{seconds / 2}\n")
     write_clocks(folder, CLOCKS)
     Path(folder, lost).unlink() if lost else None
-    here = Path.cwd()
-    os.chdir(folder)
-    try:
+    with chdir(folder):
         to = Path("results", config["run"], "report.html")
         write_page(*page_of(config, STEPS), to)
-    finally:
-        os.chdir(here)
     return folder / to
 
 
@@ -206,6 +203,33 @@ def test_training_hours_count_each_job_once(tmp_path):
     assert step.gpu_hours == 5
 
 
+@pytest.mark.parametrize(("config", "gpus"), [(DEMO, 0), (DEMO | {"compute": DEMO["compute"] | {"device": "cuda"}}, 1)])
+def test_what_was_run_is_read_from_the_files_of_every_job_and_of_every_sae(config, gpus):
+    """Each step's files, by its rule's benchmark file with wildcards."""
+    places = {
+        "world_text": "{run}/text.tsv",
+        "world_lm": "{run}/{lm}.tsv",
+        "saebench_data": "{run}/data.tsv",
+        "ood": "{run}/{model}/{stream}/{trainer}/{l0}/{seed}/ood.tsv",
+        "saebench": "{run}/{model}/{stream}/{trainer}/{l0}/{seed}/saebench.tsv",
+    }
+    configuration = checked(config)
+    jobs = training_jobs(configuration, needed=True)
+
+    def benchmark(rule: str) -> str:
+        return f"{rule}.tsv" if rule.startswith("train_") else places.get(rule, f"{{run}}/{{model}}/{rule}.tsv")
+
+    steps = {step.words: step for step in outputs.steps(configuration, jobs, benchmark)}
+    assert steps["the demo's text"].files == ("demo/text.tsv",)
+    assert steps["the demo's language models"].files == ("demo/gpt-neox.tsv", "demo/gemma-2.tsv")
+    assert steps["tokens"].files == ("demo/pythia-demo/tokens.tsv", "demo/gemma-demo/tokens.tsv")
+    assert steps["SAEs"].files == tuple(f"train_{job.name}.tsv" for job in jobs) and len(jobs) == 6
+    provenance = {f"{cell.folder}/sae/provenance.json" for cell in cells_of(config)}
+    assert set(steps["SAEs"].provenance) == provenance and len(steps["SAEs"].provenance) == len(provenance) == 10
+    assert len(steps["probes"].files) == len(steps["SAEBench: scores"].files) == 10
+    assert [steps[words].gpus for words in ("SAEs", "SAEBench: scores", "probes", "tokens")] == [gpus, gpus, 0, 0]
+
+
 def test_a_benchmark_file_that_is_gone_is_missed_on_the_page(tmp_path):
     of_training = Page(make_page(tmp_path / "1", lost="train_2.tsv").read_text()).text
     assert "SAEs2 (no record of 1)1 h 30 min30 min 00 s1.502.0 GB" in of_training
@@ -214,12 +238,18 @@ def test_a_benchmark_file_that_is_gone_is_missed_on_the_page(tmp_path):
     assert "probes1 (no record of 1)————" in of_probes and "No record: the benchmark file is gone" in of_probes
 
 
-@pytest.mark.parametrize("stream", ["clean", "mask30"])
-def test_a_run_without_masks_has_its_page_and_one_without_unmasked_streams_too(tmp_path, stream):
-    config = DEMO | {"streams": [entry for entry in DEMO["streams"] if entry["name"] == stream]}
-    config["tables"] = [table | {"streams": [stream]} for table in DEMO["tables"][:2]]
-    words = {"clean": "trained without masking. ", "mask30": "trained with a share p of the tokens replaced by “"}
-    assert words[stream] in Page(make_page(tmp_path, config).read_text()).text
+@pytest.mark.parametrize(
+    ("stream", "words"),
+    [
+        ({"name": "clean"}, "trained without masking. "),
+        ({"name": "mask30", "p": 0.3}, "trained with a share p of the tokens replaced by “...” (p = 0.3). "),
+        ({"name": "del30", "corruption": {"kind": "delete", "p": 0.3}}, "trained on “del30” (deleted, p = 0.3). "),
+    ],
+)
+def test_a_run_of_one_stream_has_its_page(tmp_path, stream, words):
+    config = DEMO | {"streams": [stream]}
+    config["tables"] = [table | {"streams": [stream["name"]]} for table in DEMO["tables"][:2]]
+    assert words in Page(make_page(tmp_path, config).read_text()).text
 
 
 def test_figures_and_tables_can_be_read_without_seeing_them(page):

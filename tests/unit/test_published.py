@@ -118,8 +118,8 @@ def test_what_is_known_of_chance_is_said_in_one_place():
 
 def test_the_configuration_is_the_papers_own():
     assert [PUBLISHED.model_of(model) for model in SHOWN.models] == ["Pythia", "Gemma"]
-    assert PUBLISHED.unlike(PYTHIA, MATRYOSHKA, SHOWN) is None
-    assert PUBLISHED.unlike(GEMMA, MATRYOSHKA, SHOWN) is None
+    assert PUBLISHED.why_not_comparable(PYTHIA, MATRYOSHKA, SHOWN) is None
+    assert PUBLISHED.why_not_comparable(GEMMA, MATRYOSHKA, SHOWN) is None
 
 
 def test_a_local_copy_of_the_papers_model_is_that_model():
@@ -161,7 +161,7 @@ def test_a_local_copy_of_the_papers_model_is_that_model():
 def test_another_experiment_is_not_the_papers_whatever_its_name(change, why):
     shown = shown_with(change)
     assert shown.run == "paper"
-    assert why in PUBLISHED.unlike(shown.models[0], shown.trainers[0], shown)
+    assert why in PUBLISHED.why_not_comparable(shown.models[0], shown.trainers[0], shown)
 
 
 def shown_with(change):
@@ -174,7 +174,7 @@ def shown_with(change):
 @pytest.mark.parametrize("shown", [shown_of(DEMO), shown_of(PAPER, demo=True)])
 def test_a_demo_is_not_the_papers_whatever_its_name(shown):
     why = "language models that the workflow trained itself"
-    assert {PUBLISHED.unlike(model, shown.trainers[0], shown) for model in shown.models} == {why}
+    assert {PUBLISHED.why_not_comparable(model, shown.trainers[0], shown) for model in shown.models} == {why}
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_demo_is_not_the_papers_whatever_its_name(shown):
 )
 def test_what_the_paper_leaves_open_makes_no_other_experiment(change):
     shown = shown_with(change)
-    assert PUBLISHED.unlike(shown.models[0], shown.trainers[0], shown) is None
+    assert PUBLISHED.why_not_comparable(shown.models[0], shown.trainers[0], shown) is None
 
 
 def test_of_scoring_only_this_is_not_compared():
@@ -219,7 +219,7 @@ def test_another_trainer_is_not_the_papers():
         (replace(MATRYOSHKA, name="mine"), "trainer mine and not matryoshka_batch_topk"),
         (replace(MATRYOSHKA, dict_size=16384), "dict_size 16384 and not 4096"),
     ):
-        assert PUBLISHED.unlike(PYTHIA, trainer, SHOWN) == why
+        assert PUBLISHED.why_not_comparable(PYTHIA, trainer, SHOWN) == why
 
 
 def test_all_its_files_are_inputs_of_the_tables():

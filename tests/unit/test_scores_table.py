@@ -265,7 +265,7 @@ def test_a_number_that_is_not_there_is_named_with_its_file(cell):
 def test_the_same_number_of_the_same_sae_twice_is_refused(cell, value):
     rows = collect(write_cell(cell), STREAMS)
     (row,) = [row for row in rows if row.metric == "quality.l0"]
-    with pytest.raises(InputError, match=r"scores\.csv: the same number of the same SAE stands in it twice"):
+    with pytest.raises(InputError, match=r"scores\.csv: the same number of the same SAE is in it twice"):
         Scores([*rows, replace(row, value=value)])
     # Another SAE's is no second one.
     assert Scores([*rows, replace(row, seed=4, value=value)]).value(NEOX, "quality.l0") == 8.0

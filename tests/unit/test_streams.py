@@ -249,13 +249,13 @@ def test_the_short_form_is_a_mask_and_p_0_in_it_is_none():
 @pytest.mark.parametrize(
     ("entry", "line"),
     [
-        ({"p": 0.3, "corruption": MASK}, "p: stands beside corruption, which has its own: keep one of the two"),
+        ({"p": 0.3, "corruption": MASK}, "p: given beside corruption, which has its own p: keep one of the two"),
         ({"corruption": {"p": 0.3}}, "corruption.kind: missing: one of delete, mask"),
         ({"corruption": {"kind": "masc", "p": 0.3}}, "masc is not one of delete, mask (did you mean mask?)"),
         ({"corruption": {"kind": "mask", "p": 1}}, "p: 1 is out of range: it must be at least 0 and less than 1"),
         ({"corruption": {"kind": "mask"}}, "corruption.p: missing"),
         ({"corruption": MASK | {"q": 1}}, "corruption.q: unknown key: known are p"),
-        ({"context": "clean"}, "context and rows say something of a corruption, and this stream has none"),
+        ({"context": "clean"}, "context and rows say something about a corruption, and this stream has none"),
         ({"corruption": MASK, "rows": "some"}, "rows: some is not one of all, untouched"),
         ({"corruption": MASK, "context": "dirty"}, "context: dirty is not one of corrupted, clean"),
     ],

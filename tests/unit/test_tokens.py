@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from conftest import CHECKED, COMPUTE, token_settings, unchecked
+from maskedsae.activations.tokenising import tokenise
 from maskedsae.jobs.errors import InputError
+from maskedsae.jobs.files import write_json
 from maskedsae.jobs.leases import Lease, LeaseLost
 from maskedsae.jobs.typed import plain
 from maskedsae.text import packing as module
@@ -245,8 +248,8 @@ def test_wrong_arguments(tmp_path):
     corpus = write_corpus(tmp_path, some_texts(50))
     bare = make_tokenizer(pad_token="<eos>")
     for changes, message in [
-        ({"tokenizer": bare, "separator": "eos"}, "tokens.separator: eos needs a EOS token, which /models/tiny lacks"),
-        ({"tokenizer": bare, "separator": "none", "bos": True}, "models.bos: true needs a BOS token"),
+        ({"tokenizer": bare, "separator": "eos"}, "tokens.separator: eos needs the EOS token, which /models/tiny"),
+        ({"tokenizer": bare, "separator": "none", "bos": True}, "models.bos: true needs the BOS token"),
         ({"separator": "newline"}, "tokens.separator: newline is unknown: give bos, eos or none"),
         ({"train_contexts": 0}, "at least one training and one held-out context"),
         ({"context_length": 1, "bos": True}, "with room for text"),
@@ -280,7 +283,7 @@ def test_damage_is_named(tmp_path):
     manifest.write_text("{")
     refused("not valid JSON")
     manifest.unlink()
-    refused("manifest.json is missing: these tokens were not made, or not to the end")
+    refused("manifest.json is missing: these tokens were not made, or not completely")
 
 
 def stop_after(monkeypatch, files: int) -> None:
@@ -374,6 +377,17 @@ def test_kill_at_any_moment(tmp_path):
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tmp_path / "tokenizer")
     write_tokens(tmp_path / "at once", tokenizer, settings, True, shard_contexts=200, threads=2)
     assert everything(tmp_path / "killed") == everything(tmp_path / "at once")
+
+
+def test_the_lease_is_checked_before_every_file(facts, corpus_file, tmp_path, writes):
+    write_json(tmp_path / "model.json", plain(facts["gpt_neox"]))
+    writes.clear()
+    tokenise(tmp_path / "tokens/manifest.json", tmp_path / "model.json", token_settings(corpus_file), COMPUTE)
+    assert [path.name for path in writes if path != CHECKED] == [
+        *("heldout.npy", "progress.json", "train_00000.npy", "progress.json", "manifest.json")
+    ]
+    assert unchecked(writes) == ["progress.json", "progress.json"]  # each right after the file that it tells of
+    assert writes[:2] == [CHECKED, CHECKED]  # before old files are removed, too
 
 
 def test_a_folder_that_another_has_taken_over_is_not_written(tmp_path):

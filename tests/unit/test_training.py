@@ -65,7 +65,7 @@ def test_equals_train_sae_bit_for_bit(kind, family, precision, facts, tokens_fol
             "dictionary_learning.training.nullcontext", lambda: torch.autocast("cpu", dtype=torch.bfloat16)
         )
     stream = stream_of(settings, facts[family], tokens_folders[family])
-    arguments = trainer_arguments(settings.of(kind, 0), 8, facts[family], "cpu")
+    arguments = trainer_arguments(settings.for_cell(kind, 0), 8, facts[family], "cpu")
     torch.manual_seed(0)
     # The class, as trainSAE makes it; `dead_after_tokens` is a constant in it, which the class attribute cannot set.
     trainer_class = with_dead_after(trainer_kind(kind).make, settings.trainers[kind].settings["dead_after_tokens"])
@@ -95,7 +95,7 @@ def with_dead_after(trainer_class, tokens):
 
 def test_what_the_trainer_is_given_is_what_the_configuration_says(facts):
     """In literal numbers: 100 steps, of which the last 20 decay."""
-    settings = train_settings().of(MATRYOSHKA, 3)
+    settings = train_settings().for_cell(MATRYOSHKA, 3)
     assert trainer_arguments(settings, 8, facts["gpt_neox"], "cpu") == {
         "lr": 3e-3,
         "warmup_steps": 10,

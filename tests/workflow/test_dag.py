@@ -379,7 +379,7 @@ def test_of_a_job_in_which_one_diverges_the_healthy_saes_are_there_and_stay(chec
 
 
 def test_a_new_kind_of_corruption_is_a_file_and_touches_nothing_that_is_there(checkout):
-    """As CONTRIBUTING.md says, from outside: a file, a stream of it, and only that stream's jobs are planned and run."""
+    """As CONTRIBUTING.md says, from outside: a file and a stream of it; only that stream's jobs are planned and run."""
     kind = checkout.folder / "scripts/maskedsae/activations/corruptions/copy.py"
     kind.write_text(NEW_KIND)
     checkout.config["streams"] = [{"name": "clean"}, {"name": "copy30", "corruption": {"kind": "copy", "p": 0.3}}]

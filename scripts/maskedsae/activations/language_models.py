@@ -1,7 +1,8 @@
-"""Language models: what the workflow needs to know of one, and its residual stream at one layer.
+"""Language models: what the workflow needs to know about one, and its residual stream at one layer.
 
 A new family is one line in FAMILIES, if its transformers class has `.layers` and adds nothing to the residual stream
-between its last kept block and its final norm; tests/unit/test_models.py then compares it with the whole model.
+between its last kept block and its final norm; tests/unit/test_language_models.py then compares it with the whole
+model.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from ..jobs.files import read_json, sha256, write_json
 from ..jobs.typed import plain, read
 from .settings import ModelFacts, ModelSettings
 
-# transformers' model_type -> the name of the final norm, which is taken off: the residual stream is what precedes it.
+# transformers' model_type -> the name of the final norm, which is removed: the residual stream is its input.
 FAMILIES = {"gpt_neox": "final_layer_norm", "gemma2": "norm"}
 
 WEIGHTS_AND_TOKENIZER = ["*.json", "*.safetensors", "*.model", "*.txt"]
@@ -35,9 +36,9 @@ def write_facts(path: str | Path, settings: ModelSettings) -> None:
 
 
 def describe(model: ModelSettings) -> ModelFacts:
-    """Check a model's settings and find out what later steps build on.
+    """Check a model's settings and collect the facts that later steps need.
 
-    A hub model is fetched here, once, so that nothing after needs the network; its revision is resolved to a commit.
+    A hub model is fetched here, once, so that later steps need no network; its revision is resolved to a commit.
     """
     source, commit = _fetch(model)
     config = from_pretrained(AutoConfig, model.name, source, revision=commit)
@@ -67,7 +68,7 @@ def _check(model: ModelSettings, config: Any) -> None:
     if config.model_type not in FAMILIES:
         raise InputError(
             f"models: {model.name}: {config.model_type} models are not supported ({', '.join(FAMILIES)} are): "
-            "see FAMILIES in scripts/maskedsae/activations/language_models.py for adding one"
+            "to add one, see FAMILIES in scripts/maskedsae/activations/language_models.py"
         )
     if model.layer >= config.num_hidden_layers:
         raise InputError(
@@ -85,14 +86,14 @@ def mask_token(name: str, tokenizer: PreTrainedTokenizerBase, mask_string: str) 
     ids = tokenizer(mask_string, add_special_tokens=False)["input_ids"]
     if len(ids) != 1:
         raise InputError(
-            f"mask: {mask_string!r} is {len(ids)} tokens of {name}'s tokenizer, and a masked token is replaced by "
+            f"mask: {mask_string!r} is {len(ids)} tokens in {name}'s tokenizer, and a masked token is replaced by "
             "exactly one: choose a string that is one token"
         )
     return int(ids[0])
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> Sequence[int]:
-    """BOS, EOS and padding: structure rather than text."""
+    """BOS, EOS and padding: structure, not text."""
     ids = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     return sorted({number for number in ids if number is not None})
 
@@ -102,7 +103,7 @@ def tokenizer_of(facts: ModelFacts) -> PreTrainedTokenizerBase:
 
 
 def longest_text(facts: ModelFacts) -> int:
-    """Tokens that the model can read at a time."""
+    """How many tokens the model can read at once."""
     config = from_pretrained(AutoConfig, facts.name, facts.source, revision=facts.commit)
     return int(config.max_position_embeddings)
 
@@ -134,7 +135,7 @@ def _fetch(model: ModelSettings) -> tuple[str, str | None]:
     assert model.hub is not None
     try:
         folder = snapshot_download(model.hub, revision=model.revision, allow_patterns=WEIGHTS_AND_TOKENIZER)
-    except Exception as error:  # the hub client raises its own, requests' and OS errors: each means "not to be had"
+    except Exception as error:  # the hub client's own errors, requests' and the OS's
         raise InputError(
             f"models: {model.name}: cannot fetch {model.hub} ({first_line(error)}): check the name, the network "
             "and, for a gated model, that its licence is accepted and `hf auth login` was run"
@@ -143,14 +144,14 @@ def _fetch(model: ModelSettings) -> tuple[str, str | None]:
 
 
 def _checksums(folder: str) -> dict[str, str]:
-    """A local model's identity; a hub model's is its commit."""
+    """What identifies a local model; for a hub model, its commit does."""
     files = {file for pattern in WEIGHTS_AND_TOKENIZER for file in Path(folder).glob(pattern)}
     return {file.name: sha256(file) for file in sorted(files)}
 
 
 def from_pretrained(cls: Any, name: str, source: str, **options: Any) -> Any:
-    """transformers' own; what it cannot load is one line that names the model."""
-    # It warns of a head that is not loaded and shows bars; weights that are missing are an error of ours.
+    """transformers' own function; a failure is one line that names the model."""
+    # No warnings about an unused head, and no progress bars; `with_all_weights` refuses missing weights.
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
@@ -160,7 +161,7 @@ def from_pretrained(cls: Any, name: str, source: str, **options: Any) -> Any:
 
 
 def with_all_weights(cls: Any, name: str, source: str, dtype: str, **options: Any) -> Any:
-    """A whole model; transformers would make up weights that are missing, with no more than a warning."""
+    """A model with all its weights; transformers would initialise missing ones at random, with only a warning."""
     options |= {"dtype": getattr(torch, dtype), "output_loading_info": True}
     model, loaded = from_pretrained(cls, name, source, **options)
     if missing := sorted(loaded["missing_keys"]):

@@ -1,4 +1,4 @@
-"""What activations depend on: a language model, and a stream of one."""
+"""What activations depend on: a language model and a stream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Context = Literal["corrupted", "clean"]
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Which language model, and what is asked of it: the settings of rule `model`."""
+    """Which language model, and how it is used: the settings of rule `model`."""
 
     name: str
     hub: str | None
@@ -54,21 +54,18 @@ class ModelFacts:
 
     @property
     def hook(self) -> str:
-        """transformer-lens' name of what is read."""
+        """transformer-lens' name of the activations that are read."""
         return f"blocks.{self.layer}.hook_resid_post"
 
 
 @dataclass(frozen=True)
 class Stream:
-    """How text becomes the rows that an SAE learns from.
-
-    A corruption (None: none, the baseline); the context that the rows have seen; and which rows there are.
-    """
+    """How text becomes the rows that an SAE learns from."""
 
     name: str
-    corruption: Corruption | None = None
-    context: Context = "corrupted"
-    rows: Rows = "all"
+    corruption: Corruption | None = None  # None: the baseline
+    context: Context = "corrupted"  # the one that the language model reads for a row
+    rows: Rows = "all"  # those that are kept
 
     def __post_init__(self) -> None:
         for key, allowed in (("context", get_args(Context)), ("rows", get_args(Rows))):
@@ -76,12 +73,12 @@ class Stream:
                 raise InputError(f"{key}: {getattr(self, key)} is not one of {', '.join(allowed)}")
         if self.corruption is None and (self.context, self.rows) != ("corrupted", "all"):
             raise InputError(
-                f"streams: {self.name}: context and rows say something of a corruption, and this stream has none"
+                f"streams: {self.name}: context and rows say something about a corruption, and this stream has none"
             )
 
     @property
     def is_baseline(self) -> bool:
-        """Without corruption. A corruption at rate 0 gives the same rows, and is another stream all the same."""
+        """Whether it has no corruption. A corruption at rate 0 gives the same rows, but is not the baseline."""
         return self.corruption is None
 
     @property
@@ -90,27 +87,27 @@ class Stream:
 
     @property
     def as_in_the_paper(self) -> bool:
-        """Unmasked; or masked, and with every row as the masked context gives it."""
+        """The baseline; or a mask, with every row kept as the masked context gives it."""
         kind = None if self.corruption is None else self.corruption.kind
         return kind is None or (kind == "mask" and (self.context, self.rows) == ("corrupted", "all"))
 
     @property
     def share_of_rows(self) -> float:
-        """Rows that a position of the text gives on average."""
+        """How many rows a position of the text gives on average."""
         return 1 if self.corruption is None else self.corruption.share_of_rows(self.rows)
 
     def plain(self) -> dict[str, Any]:
-        """As a configuration has it, all spelled out."""
+        """As in a configuration, with every key."""
         corruption = None if self.corruption is None else self.corruption.plain()
         return {"name": self.name, "corruption": corruption, "context": self.context, "rows": self.rows}
 
     @classmethod
     def from_plain(cls, value: Mapping[str, Any], where: str = "") -> Stream:
-        """Also in its short form: {name: mask30, p: 0.3} is a mask, and p: 0 is no corruption."""
+        """Also from the short form: {name: mask30, p: 0.3} is a mask, and p: 0 is no corruption."""
         where = f"{where}." if where else ""
         short, corruption = value.get("p"), value.get("corruption")
         if short is not None and corruption is not None:
-            raise InputError(f"{where}p: stands beside corruption, which has its own: keep one of the two")
+            raise InputError(f"{where}p: given beside corruption, which has its own p: keep one of the two")
         if short:
             corruption = {"kind": "mask", "p": short}
         return cls(

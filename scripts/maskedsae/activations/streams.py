@@ -25,11 +25,11 @@ class Batching:
     block_contexts: int  # contexts that are shuffled together
     lm_batch: int  # contexts in a forward pass
     drop_bos: bool = False  # leave out the first position
-    max_norm_multiple: float | None = None  # leave out rows of a norm over this multiple of the block's median
+    max_norm_multiple: float | None = None  # leave out rows whose norm is over this multiple of the block's median
 
 
 class ActivationStream:
-    """Batches of activations (rows x width), the same ones at every iteration.
+    """Batches of activations (rows x width), the same in every iteration.
 
     dictionary_learning's `trainSAE(data=stream, ...)` takes it as it is.
     """
@@ -56,9 +56,9 @@ class ActivationStream:
     def blocks(
         self, start: int = 0, carry: torch.Tensor | None = None
     ) -> Iterator[tuple[int, torch.Tensor, tuple[torch.Tensor, ...]]]:
-        """(block, carry, its batches) from block `start` on; `carry` are the rows left over from the block before.
+        """(block, carry, its batches) from block `start` on; `carry` is the rows left over from the block before.
 
-        Stopping before a block and going on later with its number and its carry gives the same batches.
+        Stopping before a block and resuming later with its number and carry gives the same batches.
         """
         size = self.batching.batch
         for block in range(start, -(-self.tokens.n_train // self.batching.block_contexts)):
@@ -78,12 +78,13 @@ class ActivationStream:
         return rows[order.to(rows.device)]
 
     def _rows(self, block: int) -> torch.Tensor:
-        """The block's rows in the order of the text. Block 0 is kept: it is read twice, first for its scale."""
+        """The block's rows in the order of the text. Block 0 is kept: it is read twice, first for the norm factor."""
         if block == 0 and self._block0 is not None:
             return self._block0
         first = block * self.batching.block_contexts
         numbers = range(first, min(first + self.batching.block_contexts, self.tokens.n_train))
-        parts = [numbers[at : at + self.batching.lm_batch] for at in range(0, len(numbers), self.batching.lm_batch)]
+        size = self.batching.lm_batch
+        parts = [numbers[start : start + size] for start in range(0, len(numbers), size)]
         rows = torch.cat([self._forward(part) for part in parts])
         if self.batching.max_norm_multiple is not None:
             norms = rows.float().norm(dim=-1)
@@ -92,7 +93,7 @@ class ActivationStream:
         return rows
 
     def _forward(self, numbers: range) -> torch.Tensor:
-        """The rows of the contexts of these numbers, in the order of the text."""
+        """The rows of the contexts with these numbers, in the order of the text."""
         clean, first = self.tokens.contexts(numbers.start, numbers.stop), int(self.batching.drop_bos)
         if self.stream.corruption is None:
             return self._residual(clean)[:, first:].flatten(0, 1)
@@ -108,9 +109,9 @@ class ActivationStream:
         return residual.flatten(0, 1) if kept.all() else residual[torch.from_numpy(kept).to(residual.device)]
 
     def _clean_where_untouched(self, clean: Ids, tokens: Ids, source: Ids) -> torch.Tensor:
-        """Untouched tokens as the clean context gives them; touched ones, if they are kept, as the corrupted one."""
-        places, seen = torch.from_numpy(source).to(self.model.device), self._residual(clean)
-        untouched = seen[torch.arange(len(places), device=places.device)[:, None], places.clamp(min=0)]
+        """Rows of untouched tokens from the clean context, and of touched ones, if kept, from the corrupted one."""
+        places, residual = torch.from_numpy(source).to(self.model.device), self._residual(clean)
+        untouched = residual[torch.arange(len(places), device=places.device)[:, None], places.clamp(min=0)]
         if self.stream.rows == "untouched":
             return untouched
         return torch.where(places[..., None] >= 0, untouched, self._residual(tokens))

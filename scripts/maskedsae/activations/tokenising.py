@@ -10,7 +10,7 @@ from .language_models import read_facts, tokenizer_of
 
 
 def tokenise(manifest: str | Path, facts_file: str | Path, settings: TokenSettings, compute: Compute) -> None:
-    """Pack the corpus for a model; `manifest` is the last of the files that are written."""
+    """Pack the corpus for a model; `manifest` is the file that is written last."""
     facts, folder = read_facts(facts_file), Path(manifest).parent
     with Lease(folder) as lease:
         threads = compute.token_threads

@@ -1,4 +1,4 @@
-"""Refusing a wrong configuration before any job runs: one line that names the key, the value and what to do."""
+"""Refuses a wrong configuration before any job runs, with one line that names the key, the value and what to do."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ BOUNDS = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more
 
 
 def _is_whole(_: object, value: object) -> bool:
-    """Not 20.0, as JSON Schema has it: it would stand in a path."""
+    """Not 20.0, which JSON Schema allows: it would end up in a path."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -54,7 +54,7 @@ Validator = extend(Draft202012Validator, type_checker=TYPE_CHECKER)
 
 
 def check(config: dict[str, Any]) -> Configuration:
-    """The configuration as typed values; what its entries leave open is filled in, in `config` too."""
+    """The configuration as typed values; defaults are filled in, in `config` too."""
     schema = yaml.safe_load(SCHEMA.read_text())
     if error := best_match(Validator(schema).iter_errors(config)):
         raise InputError(f"configuration: {_one_line(error)}")
@@ -81,8 +81,8 @@ def check(config: dict[str, Any]) -> Configuration:
 
 
 def check_files(config: Configuration) -> None:
-    """Local files that the workflow does not make itself. Snakemake asks for an input only where a job is to be run: a
-    name that is wrong would pass unseen while results of another one stand."""
+    """Local files that the workflow does not make itself. Snakemake looks for an input only if a job is to run, so a
+    wrong name would go unnoticed while results of the right one exist."""
     made = f"results/{config.run}/world/"
     paths = [(f"models: {model.name}: path", model.path) for model in config.models if model.path]
     paths += [("corpus.files", file) for file in config.corpus.files or ()]
@@ -102,8 +102,8 @@ def fill_in(value: Any, schema: Mapping[str, Any]) -> None:
             if key in value:
                 fill_in(value[key], inner)
     if isinstance(value, list):
-        for each in value:
-            fill_in(each, schema.get("items", {}))
+        for item in value:
+            fill_in(item, schema.get("items", {}))
 
 
 def _one_line(error: Any, prefix: str = "") -> str:
@@ -152,7 +152,7 @@ def _not_of_type(value: object, types: str | list[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    """As YAML would have it."""
+    """As YAML writes it."""
     return json.dumps(value, default=str, ensure_ascii=False)
 
 
@@ -165,7 +165,7 @@ def _join(where: str, key: object) -> str:
 
 
 def _check_trainer_entries(config: dict[str, Any], schema: dict[str, Any]) -> None:
-    """An entry with a name of its own may say all that its kind may."""
+    """An entry with a name of its own may have every key of its kind."""
     kinds, entries = schema["properties"]["trainer_settings"]["properties"], config["trainer_settings"]
     for name, entry in entries.items():
         where = f"configuration: trainer_settings.{name}"
@@ -177,9 +177,9 @@ def _check_trainer_entries(config: dict[str, Any], schema: dict[str, Any]) -> No
             hint = f" (did you mean {close[0]}?)" if close else ""
             what = "missing: it is" if asked is None else f"{_shown(asked)} is not"
             raise InputError(f"{where}.kind: {what} one of {', '.join(kinds)}{hint}")
-        of_kind = {"$defs": schema["$defs"], **kinds[entry.get("kind", name)]}
+        kind_schema = {"$defs": schema["$defs"], **kinds[entry.get("kind", name)]}
         whole = {**entries[entry.get("kind", name)], **entry}
-        if error := best_match(Validator(of_kind).iter_errors(whole)):
+        if error := best_match(Validator(kind_schema).iter_errors(whole)):
             raise InputError(f"configuration: {_one_line(error, f'trainer_settings.{name}')}")
     for name in config["trainers"]:
         if name not in entries:
@@ -221,7 +221,7 @@ def _check_streams(config: Configuration) -> None:
 
 
 def _dictionaries(config: Configuration) -> Iterator[tuple[str, int]]:
-    """Where the number of latents of each trainer in use stands, and that number."""
+    """The key that gives each used trainer's number of latents, and that number."""
     for name in config.trainers:
         size = config.trainer_settings[name].dict_size
         own = size != config.training.dict_size
@@ -229,7 +229,7 @@ def _dictionaries(config: Configuration) -> Iterator[tuple[str, int]]:
 
 
 def _check_sizes(config: Configuration) -> None:
-    """What is asked of latents, of which there are only so many."""
+    """Nothing may ask for more latents than there are."""
     saebench = config.saebench
     asked = [("l0", config.l0), ("ood.ks", config.ood.ks)]
     asked.append(("saebench.sparse_probing.k_values", saebench.sparse_probing.k_values))
@@ -291,7 +291,7 @@ def _check_ood(config: Configuration) -> None:
 
 
 def _check_saebench(config: Configuration) -> None:
-    """What SAEBench would drop in silence or trip over after hours."""
+    """What SAEBench would silently drop, or fail on after hours."""
     probing, paired = config.saebench.sparse_probing, config.saebench.scr_and_tpp
     checked: tuple[tuple[str, Sequence[object], Sequence[object]], ...] = (
         ("sparse_probing.k_values", probing.k_values, K_VALUES),
@@ -311,7 +311,7 @@ def _check_saebench(config: Configuration) -> None:
 
 
 def _check_report(config: Configuration) -> None:
-    """What the tables show must be asked for."""
+    """What the tables show must be computed."""
     report, saebench = config.report, config.saebench
     for key, shown, eval_name, values in (
         ("n", report.n, "scr_and_tpp.n_values", saebench.scr_and_tpp.n_values),

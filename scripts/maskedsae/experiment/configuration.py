@@ -1,4 +1,4 @@
-"""The configuration as typed values: what config.yaml and its overlays say, once schema and checks have passed it."""
+"""The configuration as typed values: config.yaml with its overlays, after the schema and checks.py."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Configuration:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Configuration:
-        """Of plain values that `checks.check` has passed and filled in."""
+        """From plain values that `checks.check` has checked and filled in."""
         settings, default = config["trainer_settings"], config["training"]["dict_size"]
         trainers = {name: trainer_entry(name, settings, default) for name in settings}
         return read(cls, {**config, "trainer_settings": trainers})
@@ -87,14 +87,14 @@ class Configuration:
         return next(stream for stream in self.streams if stream.name == name)
 
     def stream_seed(self, seed: int) -> int:
-        """The seed of the stream that an SAE of this seed reads: that of the first of its `seeds_per_stream`."""
+        """The seed of the stream that an SAE with this seed reads: the first of its group of `seeds_per_stream`."""
         return seed - seed % self.seeds_per_stream
 
 
 def trainer_entry(name: str, entries: Mapping[str, Mapping[str, Any]], dict_size: int) -> Trainer:
-    """An entry of trainer_settings; one with another `kind` has that kind's settings but for those that it gives."""
+    """An entry of trainer_settings; one with another `kind` has that kind's settings, except those that it gives."""
     own = dict(entries[name])
     kind = own.pop("kind", name)
-    given = {**(entries[kind] if kind != name else {}), **own}
-    given.pop("kind", None)
-    return Trainer(name, kind, given.pop("dict_size", None) or dict_size, given)
+    settings = {**(entries[kind] if kind != name else {}), **own}
+    settings.pop("kind", None)
+    return Trainer(name, kind, settings.pop("dict_size", None) or dict_size, settings)

@@ -1,8 +1,8 @@
-"""What a step's numbers depend on in this package: its module and all that it imports from here.
+"""What a step's numbers depend on in this package: its module and everything that it imports from here.
 
-Hashes are of the parsed code, without comments, docstrings, layout and what is only said (log lines, the words of
-errors): a fresh checkout, a touched file or a better message retrains nothing, and a changed line of arithmetic shows
-up in a dry run by its module's name.
+Hashes are of the parsed code, without comments, docstrings, layout and messages (log lines, the words of InputErrors):
+a fresh checkout, a touched file or a better message retrains nothing, and a changed line of arithmetic shows up in a
+dry run by its module's name.
 """
 
 import ast
@@ -12,7 +12,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
 
-# These cannot change a number: they say, guard, find or write what others have computed.
+# These cannot change a number: they print, check, find or write what others compute.
 NO_NUMBERS = {"saes.cells"} | {
     f"scores.saebench.{name}" for name in ("checks", "children", "sizes", "words", "workplace")
 }
@@ -48,7 +48,7 @@ def _plain(node: object) -> object:
         return [_plain(item) for item in node]
     if not isinstance(node, ast.AST):
         return node
-    if _only_says(node):
+    if _is_message(node):
         return "words"
     fields = dict(ast.iter_fields(node))
     if isinstance(fields.get("body"), list):
@@ -56,8 +56,8 @@ def _plain(node: object) -> object:
     return [type(node).__name__, *((name, _plain(value)) for name, value in fields.items() if value not in (None, []))]
 
 
-def _only_says(node: ast.AST) -> bool:
-    """A line for the log, or the words of an error: neither computes anything."""
+def _is_message(node: ast.AST) -> bool:
+    """A log line or an InputError: neither computes anything."""
     called = getattr(node, "func", None)
     in_log = isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "log"
     return in_log or (isinstance(called, ast.Name) and called.id == "InputError")

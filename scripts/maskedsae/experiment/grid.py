@@ -54,7 +54,7 @@ class TrainingJob:
 
 
 def sae_files(cell: Cell) -> list[str]:
-    """What training leaves in a cell's folder."""
+    """The files that training makes in a cell's folder."""
     return [f"{cell.folder}/{name}" for name in ("training.csv", *(f"sae/{name}" for name in SAE_FILES))]
 
 
@@ -73,7 +73,7 @@ def in_each(cells: Iterable[Cell], file: str) -> list[str]:
 
 
 def shown_tables(config: Configuration) -> tuple[ShownTable, ...]:
-    """The tables, with their l0s from the smallest; null is every l0 of the grid."""
+    """The tables, with their l0s from the smallest; null means every l0 of the grid."""
     return tuple(
         ShownTable(
             table.name, table.model, table.streams, tuple(sorted(config.l0 if table.l0 is None else set(table.l0)))
@@ -86,8 +86,8 @@ def training_jobs(config: Configuration, needed: bool) -> list[TrainingJob]:
     """The jobs whose SAEs the tables need, or those of the rest of the grid.
 
     `l0_sets` says which l0s share a job, `trainer_sets` which trainers, `seeds_per_stream` how many seeds. What is in
-    none of them has a job of its own, so that what is added later leaves the finished ones as they are (Snakemake
-    makes all outputs of a job again whose outputs grow).
+    none of them has a job of its own, so that later additions leave the finished ones alone (when a job's outputs grow,
+    Snakemake makes all of them again).
     """
     tables = shown_tables(config)
     groups = (grouped(config.trainers, config.trainer_sets), grouped(config.l0, config.l0_sets), seed_groups(config))
@@ -105,14 +105,14 @@ def training_jobs(config: Configuration, needed: bool) -> list[TrainingJob]:
 
 
 def grouped(values: tuple[T, ...], sets: tuple[tuple[T, ...], ...]) -> list[list[T]]:
-    """The sets, with those of `values` that are in none of them as sets of one; without what is not among `values`."""
+    """The sets without what is not in `values`; and each of `values` that is in none of them as a set of its own."""
     found = [[value for value in group if value in values] for group in sets]
     found += [[value] for value in values if not any(value in group for group in sets)]
     return [group for group in found if group]
 
 
 def seed_groups(config: Configuration) -> list[list[int]]:
-    """Seeds that read one stream, in the order in which they are given."""
+    """Groups of seeds that read one stream, in their order in the configuration."""
     groups: dict[int, list[int]] = {}
     for seed in config.seeds:
         groups.setdefault(config.stream_seed(seed), []).append(seed)
@@ -137,7 +137,7 @@ def table_files(config: Configuration) -> list[str]:
 
 
 def local_model_files(path: str) -> list[str]:
-    """Of a Hugging Face model directory: what decides its activations. One that is yet to be made has all of them."""
+    """The files of a Hugging Face model directory that decide its activations; all of them if it does not exist yet."""
     index = Path(path, "model.safetensors.index.json")
     names = ["config.json", "tokenizer.json"]
     names += sorted(set(read_json(index)["weight_map"].values())) if index.exists() else ["model.safetensors"]

@@ -1,4 +1,4 @@
-"""What the report's rules are made from: which figures a configuration has, what each waits for, and what was run."""
+"""Inputs of the report's rules: which figures a configuration has, what each is made from, and what was run."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from ..saes.cells import Cell
 from .configuration import Configuration
 from .grid import TrainingJob, all_cells, in_each
 
-Inputs = dict[str, str | list[str]]  # by what they are
+Inputs = dict[str, str | list[str]]  # by name
 
 
 def published_files(checkout: str | Path) -> list[str]:
-    """The paper's published numbers, and what they are of."""
+    """The paper's published numbers, and the experiment behind them."""
     return [f"{checkout}/reference/{name}" for name in PUBLISHED]
 
 
@@ -24,7 +24,7 @@ def title(drawn: DrawnFigure) -> str:
 
 
 def figures(config: Configuration) -> list[DrawnFigure]:
-    """With several trainers each has its own. Without tables there is none."""
+    """With several trainers, each has its own. Without tables there are none."""
     if not config.tables:
         return []
     drawn = [name for name in FIGURES if name != "tradeoff" or any(is_tradeoff(t.streams) for t in config.tables)]
@@ -37,7 +37,7 @@ def figures(config: Configuration) -> list[DrawnFigure]:
 
 
 def figure_inputs(config: Configuration, drawn: DrawnFigure, cells: Sequence[Cell]) -> Inputs:
-    """Each figure waits for no more than it shows."""
+    """No more than the figure shows, so that it waits for nothing else."""
     inputs: Inputs = {"scores": f"results/{config.run}/scores.csv"}
     if drawn.figure == "figure1":
         inputs["differences"] = f"results/{config.run}/ood_differences.json"
@@ -47,8 +47,8 @@ def figure_inputs(config: Configuration, drawn: DrawnFigure, cells: Sequence[Cel
 
 
 def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Path) -> Inputs:
-    """What the page is made from; not the benchmark files of what was run, since for a lost input Snakemake would
-    delete a finished training and do it again."""
+    """What the page is made from. The benchmark files of what was run are no inputs: if one were lost, Snakemake would
+    delete a finished training and run it again."""
     folder, drawn = f"results/{config.run}", figures(config)
     captions = sorted({figure.figure for figure in drawn}, key=list(FIGURES).index)
     return {
@@ -67,7 +67,7 @@ def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Pa
     }
 
 
-# Rules, in the order of the work, and what the report calls them.
+# Rules in the order in which they run, and their names in the report.
 STEPS = {
     "world_text": "the demo's text",
     "world_lm": "the demo's language models",
@@ -85,7 +85,7 @@ ON_GPU = ("train", "ood_activations", "saebench_model", "saebench")
 
 
 def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Callable[[str], str]) -> list[StepSettings]:
-    """What was run for these jobs' cells; `benchmark_of` a rule's name is its benchmark file, with wildcards."""
+    """What was run for these jobs' cells; `benchmark_of` gives a rule's benchmark file, with wildcards."""
     gpus, cells = 0 if config.compute.device == "cpu" else 1, all_cells(jobs)
     found = []
     for step, words in STEPS.items():
@@ -99,16 +99,16 @@ def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Call
 
 
 def benchmark_files(config: Configuration, cells: Iterable[Cell], patterns: Iterable[str]) -> list[str]:
-    """The files that `patterns` with wildcards stand for: of each cell, of each model, of each homemade model."""
+    """The files that `patterns` with wildcards stand for: of each cell, each model, each model that the run trains."""
     run: dict[str, object] = {"run": config.run}
-    places: list[dict[str, object]] = [vars(cell) for cell in cells]
-    places += [{**run, "model": model.name} for model in config.models]
+    wildcards: list[dict[str, object]] = [vars(cell) for cell in cells]
+    wildcards += [{**run, "model": model.name} for model in config.models]
     paths = {model.path for model in config.models}
-    homemade = config.world.language_models if config.world else ()
-    places += [{**run, "lm": lm.name} for lm in homemade if f"results/{config.run}/world/{lm.name}" in paths]
-    places.append(run)
+    lms = config.world.language_models if config.world else ()
+    wildcards += [{**run, "lm": lm.name} for lm in lms if f"results/{config.run}/world/{lm.name}" in paths]
+    wildcards.append(run)
     files = []
     for pattern in patterns:
         wanted = {field for _, field, _, _ in Formatter().parse(pattern) if field}
-        files += [pattern.format(**place) for place in places if wanted <= place.keys()]
+        files += [pattern.format(**values) for values in wildcards if wanted <= values.keys()]
     return list(dict.fromkeys(files))

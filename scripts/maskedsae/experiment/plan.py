@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Planned:
-    """A job that is to be done: its kind, its GPUs, the hours that it is expected to take (None: unknown, or without a
-    GPU) and those that it asks for."""
+    """A job that will run: its kind, its GPUs, the hours that it is expected to take (None: unknown, or without a GPU)
+    and the hours that it asks for."""
 
     kind: str
     gpus: int

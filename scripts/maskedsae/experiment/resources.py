@@ -1,7 +1,7 @@
 """What jobs ask a cluster for: estimates from the configuration, with their arithmetic.
 
 What is asked for is twice what is expected, and grows with each attempt: too little costs a restart from the last
-checkpoint, too much a longer wait in the queue. None of it is part of a result's identity.
+checkpoint, too much a longer wait in the queue. No result depends on it.
 """
 
 import json
@@ -16,14 +16,14 @@ from .grid import TrainingJob
 
 MARGIN = 2  # asked for / expected
 BYTES = {"float32": 4, "bfloat16": 2}
-OOD_ACTIVATIONS_HOURS = 0.25  # eight sets of 1,800 short texts, once a model
+OOD_ACTIVATIONS_HOURS = 0.25  # eight sets of 1,800 short texts, once per model
 ORACLE_HOURS = 0.5  # probes on all dimensions of the language model, on a slow core
-PROBING_HOURS = 0.1  # 85 CPU seconds an SAE with the paper's settings (docs/ood.md), on a slow core alone
+PROBING_HOURS = 0.1  # 85 CPU seconds per SAE with the paper's settings (docs/ood.md), on a single slow core
 
 
 @dataclass(frozen=True)
-class Growing:
-    """A resource as Snakemake takes it: its first value, twice that in the second attempt, and so on up to `most`."""
+class Request:
+    """A resource for Snakemake: `first` in the first attempt, twice that in the second, and so on up to `most`."""
 
     first: float
     most: float = inf
@@ -35,20 +35,20 @@ class Growing:
         return self.at(attempt)
 
 
-def minutes(config: Configuration, expected_hours: float | None) -> Growing:
-    """Time, up to the partition's limit; all of that where no time is known. At least half an hour, since starting
-    Python and loading a model from a busy file system alone can take minutes."""
+def minutes(config: Configuration, expected_hours: float | None) -> Request:
+    """Time, up to the partition's limit; the whole limit where no time is known. At least half an hour, since starting
+    Python and loading a model from a busy file system can take minutes."""
     most = 60 * config.compute.job_hours
-    return Growing(most if expected_hours is None else max(30.0, 60 * MARGIN * expected_hours), most)
+    return Request(most if expected_hours is None else max(30.0, 60 * MARGIN * expected_hours), most)
 
 
-def megabytes(config: Configuration, expected_gigabytes: float) -> Growing:
-    """Memory, up to a node's."""
-    return Growing(1000 * MARGIN * expected_gigabytes, 1000 * config.compute.job_gigabytes)
+def megabytes(config: Configuration, expected_gigabytes: float) -> Request:
+    """Memory, up to that of a node."""
+    return Request(1000 * MARGIN * expected_gigabytes, 1000 * config.compute.job_gigabytes)
 
 
 def gpus(config: Configuration) -> int:
-    """Of a job that runs a language model or trains an SAE."""
+    """GPUs of a job that runs a language model or trains an SAE."""
     return 0 if config.compute.device == "cpu" else 1
 
 
@@ -72,85 +72,85 @@ def training_hours(config: Configuration, job: TrainingJob) -> float | None:
 
 
 def training_gigabytes(config: Configuration, job: TrainingJob) -> float:
-    """Of the machine's memory, not the GPU's.
+    """The machine's memory, not the GPU's.
 
-    An SAE's checkpoint is put together in memory before it is written: weights, Adam's two moments and a copy of the
-    bytes, 4096 latents of 2304 dimensions 450 MB. (On a CPU the demo's jobs took 0.9 GB.)
+    An SAE's checkpoint is built in memory before it is written: weights, Adam's two moments and a copy of the bytes,
+    450 MB for 4096 latents of 2304 dimensions. (On a CPU the demo's jobs took 0.9 GB.)
     """
     latents = sum(config.trainer_settings[cell.trainer].dict_size for cell in job.cells)
     return loaded_gigabytes(config.model(job.model)) + 0.45 * latents / 4096
 
 
 def loaded_gigabytes(model: Model) -> float:
-    """Python, torch and CUDA 3 GB; and the model: gflop / 2 billion parameters up to its layer, taken three times for
-    the layers behind it and the embeddings, of 2 bytes: Gemma-2-2B 6 GB (its files are 5.2 GB)."""
+    """Python, torch and CUDA, 3 GB; and the model: gflop / 2 billion parameters up to its layer, times 3 for the layers
+    after it and the embeddings, of 2 bytes each: Gemma-2-2B 6 GB (its files are 5.2 GB)."""
     return 3 + 3 * (2 if model.gflop is None else model.gflop)
 
 
-def saebench_memory(config: Configuration, name: str) -> Growing:
-    """The model twice, as transformers and as transformer-lens have it, and a probing set's activations twice, as read
-    and as put together: Gemma, bfloat16, 12,500 texts of 128 tokens, 7 GB each."""
+def saebench_memory(config: Configuration, name: str) -> Request:
+    """The model twice, in transformers and in transformer-lens; and a probing set's activations twice, as read and as
+    concatenated: Gemma, bfloat16, 12,500 texts of 128 tokens, 7 GB each."""
     model = config.model(name)
     texts = positions_of_a_set(config.saebench) * (width(config, model) or 2304) * BYTES[model.dtype] / 1e9
     return megabytes(config, 2 * loaded_gigabytes(model) + 2 * texts)
 
 
-def saebench_hours(config: Configuration, name: str, of_model: bool) -> float | None:
-    """SAEBench's own account for Gemma-2-2B on an RTX 3090 (16k latents): 75 minutes of what SAEs share, 46 an SAE. The
-    language model's passes dominate, so by gflop and tflops, of which a 3090 keeps up about 60 in bfloat16."""
+def saebench_hours(config: Configuration, name: str, shared: bool) -> float | None:
+    """SAEBench reports for Gemma-2-2B on an RTX 3090 (16k latents) 75 minutes for what SAEs share and 46 per SAE. The
+    language model's passes dominate, so this scales with gflop and tflops; a 3090 sustains about 60 in bfloat16."""
     model = config.model(name)
     if model.gflop is None:
         return None
-    of_gemma = (75 if of_model else 46) / 60
-    return of_gemma * model.gflop / 2.0 * 60 / tflops(config, model)
+    gemma_hours = (75 if shared else 46) / 60
+    return gemma_hours * model.gflop / 2.0 * 60 / tflops(config, model)
 
 
-def saebench_time(config: Configuration, name: str, of_model: bool) -> Growing:
-    return minutes(config, saebench_hours(config, name, of_model))
+def saebench_time(config: Configuration, name: str, shared: bool) -> Request:
+    return minutes(config, saebench_hours(config, name, shared))
 
 
 def gpu_hours(config: Configuration, rule: str, model: str, job: TrainingJob | None) -> float | None:
-    """What a job that holds a GPU is expected to take; `job` is what it trains, if it does."""
+    """How long a job that holds a GPU is expected to take; `job` is what it trains, if it is a training."""
     if job:
         return training_hours(config, job)
     if rule == "ood_activations":
         return OOD_ACTIVATIONS_HOURS
-    return saebench_hours(config, model, of_model=rule == "saebench_model")
+    return saebench_hours(config, model, shared=rule == "saebench_model")
 
 
 def token_hours(config: Configuration) -> float:
-    """500M tokens take 8 minutes where the text is at hand (benchmarks/README.md). From the hub, the network decides:
-    2 GB of Pile-CC are a fifth of the 12 GB of the Pile that they are picked from; two hours are for a slow line."""
-    at_hand = config.corpus.dataset is None
-    return config.training.tokens / 5e8 * (8 / 60 if at_hand else 2)
+    """500M tokens take 8 minutes from local text (benchmarks/README.md). From the hub, the network decides: 2 GB of
+    Pile-CC are a fifth of the 12 GB of the Pile that they are picked from; two hours allow for a slow line."""
+    local = config.corpus.dataset is None
+    return config.training.tokens / 5e8 * (8 / 60 if local else 2)
 
 
-def disk_gigabytes(config: Configuration, jobs: Iterable[TrainingJob], benched: Iterable[str]) -> float | None:
-    """What these jobs' SAEs and their models' tokens take at the end, and what SAEBench caches of the models `benched`;
+def disk_gigabytes(config: Configuration, jobs: Iterable[TrainingJob], cached: Iterable[str]) -> float | None:
+    """What these jobs' SAEs and their models' tokens take at the end, and what SAEBench caches for the models `cached`;
     None where a model's cost is not given.
 
     A token is 4 bytes at most. An SAE is 2 x latents x width float32, in three files: Pythia's 76 MB, Gemma's 227 MB.
-    SAEBench caches the activations of every text: Gemma's, in bfloat16, are 0.2 TB.
+    SAEBench caches the activations of every text: for Gemma, in bfloat16, 0.2 TB.
     """
-    jobs, benched = list(jobs), list(benched)
+    jobs, cached = list(jobs), list(cached)
     trained = {job.model for job in jobs}
-    widths = {name: width(config, config.model(name)) for name in trained.union(benched)}
+    widths = {name: width(config, config.model(name)) for name in trained.union(cached)}
     known = {name: value for name, value in widths.items() if value is not None}
     if len(known) < len(widths):
         return None
     latents = {name: trainer.dict_size for name, trainer in config.trainer_settings.items()}
     saes = sum(24 * latents[cell.trainer] * known[cell.model] for job in jobs for cell in job.cells)
     tokens = len(trained) * 4 * config.training.tokens
-    a_position = sum(known[name] * BYTES[config.model(name).dtype] for name in benched)
-    return (saes + tokens + a_position * shared_positions(config.saebench)) / 1e9
+    per_position = sum(known[name] * BYTES[config.model(name).dtype] for name in cached)
+    return (saes + tokens + per_position * shared_positions(config.saebench)) / 1e9
 
 
 def width(config: Configuration, model: Model) -> float | None:
-    """Of the residual stream: as the model's own files have it, once they are here. Before that by the usual 12 width^2
-    parameters a layer, each 2 FLOP a token: 776 for Pythia-160M (it is 768), 2532 for Gemma-2-2B (2304)."""
-    places = [(f"results/{config.run}/{model.name}/model.json", "width")]
-    places += [(f"{model.path}/config.json", "hidden_size")] if model.path else []
-    for path, key in places:
+    """Width of the residual stream, from the model's own files once they exist; before that from the usual 12 width^2
+    parameters per layer, each 2 FLOP per token: 776 for Pythia-160M (it is 768), 2532 for Gemma-2-2B (2304)."""
+    sources = [(f"results/{config.run}/{model.name}/model.json", "width")]
+    sources += [(f"{model.path}/config.json", "hidden_size")] if model.path else []
+    for path, key in sources:
         if (found := _number_in(path, key)) is not None:
             return found
     return None if model.gflop is None else (model.gflop * 1e9 / (24 * (model.layer + 1))) ** 0.5
@@ -159,5 +159,5 @@ def width(config: Configuration, model: Model) -> float | None:
 def _number_in(path: str, key: str) -> float | None:
     try:
         return float(json.loads(Path(path).read_text())[key])
-    except (OSError, ValueError, KeyError, TypeError):  # not there yet, or not whole: its own job says what is wrong
+    except (OSError, ValueError, KeyError, TypeError):  # not there yet, or broken: its own job says what is wrong
         return None

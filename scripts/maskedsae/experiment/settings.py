@@ -1,7 +1,7 @@
-"""What each rule's result depends on, read off the configuration; a change of any of it makes that result again.
+"""What each rule's result depends on, from the configuration; a change of any of it makes that result again.
 
-Numbers are computed here and not in the jobs, so that a dry run sees them change. How a result is computed
-(`compute`) is no part of it. Each result also depends on the code that made it: fingerprint.py.
+Numbers are computed here and not in the jobs, so that a dry run sees them change. How a result is computed (`compute`)
+is not included. Each result also depends on the code that made it: fingerprint.py.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,7 +33,7 @@ from .grid import SCORES, TrainingJob, shown_tables
 
 T = TypeVar("T")
 
-SPARE = 0.01  # more text than rows are expected of it, where it is chance how many there are
+SPARE = 0.01  # extra text where the number of rows is random
 
 
 def model_settings(config: Configuration, name: str) -> ModelSettings:
@@ -61,7 +61,7 @@ def contexts_of(config: Configuration, stream: Stream) -> int:
 
 
 def token_settings(config: Configuration) -> TokenSettings:
-    """One text for all streams: as long as the longest of them reads."""
+    """One text for all streams, long enough for the one that reads most."""
     return TokenSettings(
         corpus=config.corpus,
         context_length=config.tokens.context_length,
@@ -92,7 +92,7 @@ def train_settings(config: Configuration, job: TrainingJob) -> TrainJobSettings:
 
 
 def batch_tokens(config: Configuration, model: Model) -> int:
-    """That a forward pass may hold: as in training; the texts of scores are shorter than its contexts."""
+    """Tokens in a forward pass, at most: as in training, since the texts of scores are shorter than its contexts."""
     return model.lm_batch * config.tokens.context_length
 
 
@@ -113,7 +113,6 @@ def oracle_probing(config: Configuration) -> Probing:
 
 def saebench_texts(config: Configuration) -> Texts:
     saebench = config.saebench
-
     return Texts(
         seed=saebench.seed,
         data=saebench.data,
@@ -125,11 +124,11 @@ def saebench_texts(config: Configuration) -> Texts:
 
 
 def part_of(kind: type[T], section: object) -> T:
-    """The fields of `section` that `kind` has too."""
+    """A `kind` from those fields of `section` that it has."""
     return kind(**{field.name: getattr(section, field.name) for field in fields(kind)})  # type: ignore[arg-type]
 
 
-def has_stand_ins_beside_a_world(config: Configuration) -> bool:
+def stand_ins_read_corpus(config: Configuration) -> bool:
     return config.world is not None and config.saebench.data.source == "stand-in"
 
 
@@ -177,7 +176,7 @@ def difference_settings(config: Configuration) -> DifferenceSettings:
 
 
 def figure_settings(config: Configuration, drawn: DrawnFigure) -> FigureSettings:
-    # How SAEs were scored bears on no figure but through the scores.
+    # How SAEs were scored affects figures only through the scores.
     seen = replace(shown(config), saebench={}, ood={})
     return FigureSettings(drawn.figure, drawn.trainer, config.ood.ks, seen, fingerprint("report.figures.draw"))
 
@@ -185,7 +184,7 @@ def figure_settings(config: Configuration, drawn: DrawnFigure) -> FigureSettings
 def page_settings(
     config: Configuration, figures: Iterable[DrawnFigure], steps: Iterable[StepSettings], as_given: Mapping[str, Any]
 ) -> PageSettings:
-    """`as_given`: the configuration as files and command line have it, which the page prints."""
+    """`as_given`: the configuration from files and command line, which the page prints."""
     scores = tuple(f"{name}.json" for name in SCORES)
     return PageSettings(shown(config), tuple(figures), scores, tuple(steps), dict(as_given), fingerprint("report.page"))
 

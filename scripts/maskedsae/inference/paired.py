@@ -1,4 +1,4 @@
-"""Differences of two SAEs' probes out of distribution, paired: from the rows that both scored, resampled alike."""
+"""Paired differences of two SAEs' probes: from the rows that both scored, with the same resamples."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from .settings import DifferenceSettings
 
 
 def paired_difference(one: str | Path, other: str | Path, resamples: int = 1000, seed: int = 1) -> dict[str, Any]:
-    """AUCs of `one` less those of `other` (say, masked and unmasked), from the rows that both scored (ood_rows.csv)."""
+    """AUCs of `one` less those of `other` (say, a masked SAE and its baseline), from their ood_rows.csv."""
     ones, others = read_scores(one), read_scores(other)
     if ones.keys() != others.keys():
         raise InputError(f"{one} and {other}: not of the same data sets")
@@ -34,9 +34,9 @@ def paired_difference(one: str | Path, other: str | Path, resamples: int = 1000,
 
 
 def differences(paths: list[str], settings: DifferenceSettings) -> list[dict[str, Any]]:
-    """Of each SAE of these ood_rows.csv whose baseline is among them: its AUCs less the baseline's, paired by row.
+    """For each SAE of these ood_rows.csv whose baseline is among them: its AUCs less the baseline's, paired by row.
 
-    An SAE's baseline is that of its model, trainer, l0 and seed, learned from the stream without corruption.
+    An SAE's baseline has the same model, trainer, l0 and seed, and was trained on the stream without corruption.
     """
     if missing := [path for path in paths if not Path(path).exists()]:
         raise InputError(f"{missing[0]}: missing: ask Snakemake for it, and its job says why it cannot be made")
@@ -48,7 +48,7 @@ def differences(paths: list[str], settings: DifferenceSettings) -> list[dict[str
         if baseline != cell and baseline in files:
             paired = paired_difference(path, files[baseline], settings.bootstrap, settings.seed)
             tests = {test: {key: paired[test][key] for key in ("mean", "interval")} for test in TESTS}
-            of_cell = {key: getattr(cell, key) for key in ("model", "stream", "trainer", "l0", "seed")}
+            sae = {key: getattr(cell, key) for key in ("model", "stream", "trainer", "l0", "seed")}
             about = {"less": baseline.stream, "demo": settings.demo}
-            found.append(of_cell | about | tests | {"sources": [path, files[baseline]]})
+            found.append(sae | about | tests | {"sources": [path, files[baseline]]})
     return found

@@ -1,7 +1,7 @@
 """The paper's published numbers, and whether a run may be compared with them.
 
-A demo, another dictionary or another number of tokens is another experiment: what it gives is never set beside the
-paper's. That is decided by the settings and not by the run's name.
+A demo, another dictionary or another number of tokens is another experiment, whose numbers are never shown beside the
+paper's. The settings decide that, not the run's name.
 """
 
 import csv
@@ -18,13 +18,13 @@ from .settings import Shown, ShownModel
 
 FILES = ("experiment.yaml", "claims.yaml", "table1.csv", "table2.csv", "table3.csv")
 
-# Metrics whose spread is known, as a sentence has them.
+# Metrics whose spread is known, with their names for a sentence.
 NAMES = {"tpp": "TPP", "scr": "SCR", "sparse_probing": "sparse probing"}
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """`values` are as printed, by (metric's label, p, l0): "25.01" and "1.000" keep their digits."""
+    """`values` are as printed, by (the metric's label, p, l0): "25.01" and "1.000" keep their digits."""
 
     name: str
     model: str
@@ -42,7 +42,7 @@ class Published:
         return next((table for table in self.tables if (table.model, table.columns) == (model, columns)), None)
 
     def values(self, model: str, metric: str, cells: list[tuple[float, int]]) -> list[float] | None:
-        """Of these cells (p, l0), in points, and all from one table: Tables 1 and 3 print the same SAEs differently."""
+        """Those of `cells` (p, l0), in points, all from one table: Tables 1 and 3 print the same SAEs differently."""
         for table in self.tables:
             places = [(metric, *cell) for cell in cells]
             if table.model == model and table.values.keys() >= set(places):
@@ -50,14 +50,14 @@ class Published:
         return None
 
     def known_spread(self) -> str:
-        """What is known of chance where all that one has is one seed, in words that tables, page and docs can share."""
+        """What is known about the spread over seeds if a run has only one: a sentence for tables, page and docs."""
         spread = self.claims["spread"]
         points = {name: points for name, points in spread["points"].items() if points is not None}
         metrics, sizes = _and([NAMES[name] for name in points]), _and([f"{size:g}" for size in points.values()])
         return f"{metrics} are known to vary by about {sizes} points; {spread['repeated']}"
 
     def model_of(self, entry: ShownModel) -> str | None:
-        """The paper's model that this one is: from the hub, or a local copy."""
+        """The name of this model in the paper: from the hub, or a local copy."""
         for name, model in self.experiment["models"].items():
             hub = model["hub"]
             same = entry.hub == hub if entry.hub else Path(entry.path or "").name == hub.split("/")[1]
@@ -65,8 +65,8 @@ class Published:
                 return str(name)
         return None
 
-    def unlike(self, entry: ShownModel, trainer: Trainer, shown: Shown) -> str | None:
-        """Why this model's SAEs are not the paper's, in a few words; None if they are."""
+    def why_not_comparable(self, entry: ShownModel, trainer: Trainer, shown: Shown) -> str | None:
+        """Why this model's SAEs may not be compared with the paper's, in a few words; None if they may."""
         if shown.demo:
             return "language models that the workflow trained itself"
         if not self.model_of(entry):
@@ -85,7 +85,7 @@ def read_published(folder: str | Path) -> Published:
 
 
 def _different(ours: dict[str, Any], paper: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Each setting of the paper's that is another one here."""
+    """Each of the paper's settings that differs from ours."""
     for key, value in paper.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):

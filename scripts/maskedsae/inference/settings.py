@@ -1,4 +1,4 @@
-"""What of a run is compared and shown: read off the configuration, never off what happens to exist."""
+"""What a run compares and shows: from the configuration, never from what happens to exist."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ShownModel:
 
 @dataclass(frozen=True)
 class Shown:
-    """What tables, verdicts and figures show, and what tells whether the paper's numbers may stand beside it."""
+    """What tables, verdicts and figures show, and what decides whether the paper's numbers may be shown beside it."""
 
     run: str
     tables: tuple[ShownTable, ...]
@@ -83,7 +83,7 @@ def needed_l0s(tables: Sequence[ShownTable], model: str, stream: str) -> tuple[i
 
 @dataclass(frozen=True)
 class TableSettings:
-    """Of the tables, the verdicts and the terminal's summary."""
+    """For the tables, the verdicts and the terminal's summary."""
 
     shown: Shown
     code: dict[str, str]
@@ -91,7 +91,7 @@ class TableSettings:
 
 @dataclass(frozen=True)
 class DifferenceSettings:
-    """Of the paired differences out of distribution."""
+    """For the paired differences out of distribution."""
 
     streams: tuple[Stream, ...]
     bootstrap: int

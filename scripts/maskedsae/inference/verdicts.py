@@ -1,7 +1,7 @@
 """The paper's claims, each with a plain verdict from a run's own scores.
 
-No verdict says "reproduced": one seed, or a direction, is not that. A claim that is made of several differences (each
-l0, each step of p) is judged by its weakest one.
+No verdict says "reproduced": one seed, or a direction, is not enough for that. A claim about several differences (one
+per l0, or per step of p) is judged by the weakest one.
 """
 
 from collections.abc import Callable
@@ -20,10 +20,10 @@ from .settings import Shown
 
 SAME, OPPOSITE, WITHIN, NOT_TESTED = "same direction", "opposite direction", "within the known spread", "not tested"
 
-# Of one seed, where no spread is known.
+# With one seed, where no spread is known.
 SIGN_ONLY = "sign only; spread unknown; of these SAEs only"
 
-# From the weakest; a claim of several differences has the first of these that one of them has.
+# A claim about several differences has the first of these that one of them has.
 WEAKEST_FIRST = (OPPOSITE, NOT_TESTED, WITHIN, SAME)
 
 ORACLE = "oracle"
@@ -36,12 +36,12 @@ Interval = Callable[[Path, Path], Bounds]
 
 @dataclass(frozen=True)
 class Difference:
-    """In points: of this run, and of the paper's own tables where they have it."""
+    """In points: in this run, and in the paper's own tables where they have it."""
 
     name: str  # "0.3@20 - 0@20"
     ours: float
     published: float | None
-    spread: str  # what it was held against
+    spread: str  # what it was compared with
     verdict: str
 
 
@@ -93,8 +93,8 @@ class _Judge:
         entries = [entry for entry in self.shown.models if self.published.model_of(entry) == name]
         if self.shown.demo or not entries:
             raise _NotTestedError(f"{self.published.experiment['models'][name]['hub']} is not part of this run")
-        if unlike := self.published.unlike(entries[0], trainer, self.shown):
-            raise _NotTestedError(f"another experiment than the paper's: {unlike}")
+        if why := self.published.why_not_comparable(entries[0], trainer, self.shown):
+            raise _NotTestedError(f"another experiment than the paper's: {why}")
         return entries[0].name
 
     def difference(self, claim: dict[str, Any], model: str, trainer: str, terms: dict[str, Any]) -> Difference:
@@ -112,7 +112,7 @@ class _Judge:
         return Difference(name, ours, self.printed(claim, plus, minus), spread, verdict)
 
     def cell(self, model: str, trainer: str, seed: int, term: tuple[float, int]) -> Cell | None:
-        """The SAE that a claim means: of the stream that is made as the paper's, and by no other of the same p."""
+        """The SAE that a claim means: of the stream made as in the paper, not of another with the same p."""
         p, l0 = term
         streams = [s for s in self.shown.streams if s.as_in_the_paper and s.is_baseline == (p == 0) and s.p == p]
         return self.shown.cell(model, streams[0].name, trainer, l0, seed) if streams else None
@@ -131,7 +131,7 @@ class _Judge:
         return 100 * value if metric == "ood" else self.metrics[metric].scaled(value)
 
     def rows(self, model: str, trainer: str, term: Term) -> Path:
-        """The file of the test rows' scores, beside the one that the AUC came from."""
+        """The file of the test rows' scores, beside the one that the AUC comes from."""
         if isinstance(term, str):
             return Path(self.scores.oracle_row(model).source).with_name("oracle_rows.csv")
         cell = self.cell(model, trainer, self.shown.seeds[0], term)
@@ -141,9 +141,9 @@ class _Judge:
     def chance(
         self, metric: str, by_seed: list[float], model: str, trainer: str, pair: tuple[Term, Term]
     ) -> tuple[Bounds | None, str]:
-        """Where the true difference may lie: by our seeds, by the paired bootstrap, or by the spread that is known.
+        """Where the true difference may lie: by our seeds, by the paired bootstrap, or by the known spread.
 
-        None if nothing is known of it: then the sign says something of these SAEs, and nothing of others.
+        None if no spread is known: then the sign holds for these SAEs only.
         """
         ours = mean(by_seed)
         if len(by_seed) > 1:
@@ -159,7 +159,7 @@ class _Judge:
         return (ours - half, ours + half), f"known spread {half:g}"
 
     def printed(self, claim: dict[str, Any], plus: list[Term], minus: list[Term]) -> float | None:
-        """The same difference of the paper's own table."""
+        """The same difference in the paper's own table."""
         if claim["metric"] == "ood":
             return float(claim["stated"]) if claim["stated"] else None
         label = self.metrics[claim["metric"]].label

@@ -1,11 +1,11 @@
-"""How jobs compute, and what they ask a cluster for: section `compute` of the configuration, no part of any result."""
+"""Section `compute` of the configuration: how jobs compute and what they ask a cluster for. No result depends on it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Tflops:
-    """What the device keeps up, by number format."""
+    """The device's sustained TFLOP/s, by number format."""
 
     float32: float
     bfloat16: float

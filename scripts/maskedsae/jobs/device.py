@@ -1,4 +1,4 @@
-"""The device and the threads that a job computes with: how, not what."""
+"""The device and the number of threads that a job computes with."""
 
 import os
 import platform
@@ -9,10 +9,11 @@ from .errors import InputError
 
 
 def check_device(device: str, autocast: str = "float32") -> None:
-    """Before long work, whose first use of the device would otherwise fail."""
+    """Call this before long work, which would otherwise fail when it first uses the device."""
     if device.startswith("cuda") and not torch.cuda.is_available():
-        built = "this torch has no CUDA: run `make env TORCH=cuda`" if torch.version.cuda is None else "none is visible"
-        raise InputError(f"compute.device: {device} asks for a GPU, but {built} (or set compute.device to cpu)")
+        no_build = torch.version.cuda is None
+        problem = "this torch has no CUDA: run `make env TORCH=cuda`" if no_build else "none is visible"
+        raise InputError(f"compute.device: {device} asks for a GPU, but {problem} (or set compute.device to cpu)")
     if device == "cpu" and autocast != "float32":
         raise InputError(f"training.autocast: {autocast} needs a GPU: set it to float32 for compute.device cpu")
 

@@ -1,4 +1,4 @@
-"""What every entry script shares: its settings, where its lines go, and how it ends."""
+"""What every entry script shares: its settings, its log, and how it ends."""
 
 import logging
 import signal
@@ -30,21 +30,21 @@ class Entry:
 
     @cached_property
     def compute(self) -> Compute:
-        """How to compute, which its result does not depend on: no param, so that a change of it redoes nothing."""
+        """How to compute. The result does not depend on it, so it is no param, and a change of it reruns nothing."""
         return read(Compute, self._given.config["compute"])
 
 
 @contextmanager
 def job(given: Any) -> Iterator[Entry]:
-    """Log to the job's file and to the terminal; end with one clear line where the user can mend the cause.
+    """Log to the job's file and to the terminal; an error that the user can fix ends the job with one line.
 
-    Entries import what they call inside of it, so that an import that fails is in the log too.
+    Entry scripts import what they call inside this context, so that a failed import is logged too.
     """
     log_file = Path(given.log[0])
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    form = logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    formatter = logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for handler in (logging.FileHandler(log_file, mode="a"), logging.StreamHandler(sys.stderr)):
-        handler.setFormatter(form)
+        handler.setFormatter(formatter)
         log.addHandler(handler)
     log.setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))  # unwinds, so that leases are released

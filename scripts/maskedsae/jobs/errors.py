@@ -1,10 +1,10 @@
-"""The one kind of error that a user can mend, and how other libraries' errors are quoted in it."""
+"""The error for what a user can fix, and how other libraries' errors are quoted in it."""
 
 
 class InputError(Exception):
-    """Something that the user gave is wrong: one line that names the key, file or value, and what to do.
+    """Wrong input: one line that names the key, file or value, and says what to do.
 
-    Raised wherever a user can mend the cause; the job's entry prints it without a traceback.
+    Raised wherever the user can fix the cause; the job's entry prints it without a traceback.
     """
 
 

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and knowing later that they are unchanged."""
+"""Writing files whole or not at all, and checksums by which a later change is noticed."""
 
 import errno
 import hashlib
@@ -37,17 +37,17 @@ def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
 
 
 def require_space(folder: str | Path, size: int, what: str) -> None:
-    """To be asked before long work, whose end would otherwise find the disk too small."""
+    """Call this before long work, which would otherwise find the disk full at its end."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < size:
         raise InputError(
-            f"{folder}: {what} will take {size / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free on its disk: free some"
+            f"{folder}: {what} will take {size / 1e6:,.0f} MB, and its disk has {free / 1e6:,.0f} MB free: free some"
         )
 
 
 def write_json(path: str | Path, value: object) -> None:
-    """JSON for people: indented, keys in the order given; NaN is refused, since JSON has none."""
+    """Indented, with keys in the given order; NaN is refused, since JSON has none."""
     write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 

@@ -1,8 +1,8 @@
-"""One writer per folder: a file that says who trains it, for processes that may run on different machines.
+"""One writer per folder: a file that names the process that writes there. Processes may run on different machines.
 
 Not an advisory lock: those are silently local on some cluster file systems. A holder touches its lease; a lease that
-was not touched for a while, or whose process is gone from this machine, is taken over. A holder that was paused so
-long that it lost its lease finds out before it writes (`check`) and stops.
+was not touched for a while, or whose process on this machine has ended, is taken over. A holder that was paused so
+long that it lost its lease notices before it writes (`check`) and stops.
 """
 
 import json
@@ -18,11 +18,11 @@ from typing import Any
 from .log import log
 
 TOUCHED_EVERY = 15.0
-# Ten missed touches: more than a network file system's attribute cache (60 s at most by default) hides.
+# Ten missed touches: longer than a network file system's attribute cache (by default 60 s at most) can hide a touch.
 STALE_AFTER = 150.0
 
 
-Holder = dict[str, Any]  # who holds a lease, as its file has it
+Holder = dict[str, Any]  # the process that holds a lease, as the lease file has it
 
 
 class LeaseLost(RuntimeError):
@@ -57,7 +57,7 @@ class Lease:
             self.path.unlink(missing_ok=True)
 
     def check(self) -> None:
-        """To be called before each write that others may see."""
+        """Call this before each write that other processes may see."""
         if (self._read(self.path) or {}).get("token") != self.token:
             raise LeaseLost(f"{self.path}: another process took over, so this one stops without writing")
 
@@ -84,23 +84,23 @@ class Lease:
 
     def _abandoned(self, holder: Holder) -> bool:
         if holder["machine"] == _machine() and _started(holder["pid"]) != holder["started"]:
-            log.info("%s: process %s is gone: going on in its place", self.path.parent, holder["pid"])
+            log.info("%s: process %s has ended: taking over", self.path.parent, holder["pid"])
             return True
         idle = self._idle(self.path)
         if idle > self.stale_after:
-            log.info("%s: its lease was last touched %.0f s ago: going on in its place", self.path.parent, idle)
+            log.info("%s: its lease was last touched %.0f s ago: taking over", self.path.parent, idle)
         return idle > self.stale_after
 
     def _evict(self, holder: Holder) -> None:
-        """Take the abandoned lease away, one process at a time: a second might take away what the first then claims."""
+        """Remove an abandoned lease, one process at a time: a second could remove the lease that the first takes."""
         guard = self.path.with_name(".evicting")
         try:
             os.close(os.open(guard, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
-            if self._idle(guard) > self.stale_after:  # left by one that was killed just here
+            if self._idle(guard) > self.stale_after:  # left by a process that was killed here
                 guard.unlink(missing_ok=True)
             return
-        except FileNotFoundError:  # it was not abandoned after all: its holder is done, and has removed the folder
+        except FileNotFoundError:  # not abandoned after all: its holder has finished and removed the folder
             return
         if (self._read(self.path) or {}).get("token") == holder["token"]:
             self.path.unlink(missing_ok=True)
@@ -119,7 +119,7 @@ class Lease:
 
     def _touch(self) -> None:
         while not self._released.wait(self.touched_every):
-            with suppress(OSError):  # evicted, or the disk is away for a moment: `check` decides
+            with suppress(OSError):  # evicted, or the disk is briefly unavailable: `check` decides
                 if (self._read(self.path) or {}).get("token") == self.token:
                     os.utime(self.path)
 
@@ -133,7 +133,7 @@ class Lease:
 
 
 def _machine() -> str:
-    """Where process numbers mean what they mean here: this boot of this machine, and this container."""
+    """This boot of this machine and this container, within which a process id means one process."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
@@ -142,8 +142,8 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When process `pid` of this machine started (field 22 of /proc/PID/stat), so that a reused number is not mistaken
-    for it; None if there is none. Elsewhere than on Linux, only whether it exists."""
+    """When process `pid` of this machine started (field 22 of /proc/PID/stat), which tells it from a later process of
+    the same id; None if there is no such process. On systems other than Linux, only whether it exists."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except FileNotFoundError:

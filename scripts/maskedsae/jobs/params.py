@@ -1,4 +1,4 @@
-"""Settings as the params of a rule: one setting a line, so that a dry run names just what changed.
+"""Settings as the params of a rule: one setting per line, so that a dry run names exactly what changed.
 
 training.batch: 2048
 scr_and_tpp.class_pairs."LabHC/bias_in_bios_class_set1": [["professor", "nurse"]]
@@ -17,7 +17,7 @@ KEY = re.compile(r'([\w-]+|"(?:[^"\\]|\\.)*")(\.|: )')
 
 
 def spelled_out(settings: Any) -> list[str]:
-    """A dataclass or a mapping as lines; `gathered` is the way back."""
+    """A dataclass or a mapping as lines; `gathered` is the inverse."""
     return list(_lines(plain(settings), ""))
 
 
@@ -39,10 +39,10 @@ def settings_of(cls: type[T], lines: Iterable[str]) -> T:
 
 
 def gathered(lines: Iterable[str]) -> dict[str, Any]:
-    """The settings that were spelled out."""
+    """The settings from their lines."""
     settings: dict[str, Any] = {}
     for line in lines:
-        place, end = settings, 0
+        mapping, end = settings, 0
         keys: list[str] = []
         while not keys or line[end - 1] == ".":
             found = KEY.match(line, end)
@@ -51,6 +51,6 @@ def gathered(lines: Iterable[str]) -> dict[str, Any]:
             keys.append(json.loads(found[1]) if found[1].startswith('"') else found[1])
             end = found.end()
         for key in keys[:-1]:
-            place = place.setdefault(key, {})
-        place[keys[-1]] = json.loads(line[end:])
+            mapping = mapping.setdefault(key, {})
+        mapping[keys[-1]] = json.loads(line[end:])
     return settings

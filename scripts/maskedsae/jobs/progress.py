@@ -1,4 +1,4 @@
-"""Progress of long work: a bar where a person watches, a line now and then in the log."""
+"""Progress of long work: a bar on a terminal, and now and then a line in the log."""
 
 import sys
 import time
@@ -36,11 +36,11 @@ class Progress:
         if now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
             rate = (self.done - self.start) / (now - self.began)
-            left = (self.total - self.done) / rate if rate else float("inf")
+            remaining = (self.total - self.done) / rate if rate else float("inf")
             share = self.done / self.total
             log.info(
                 "%s: %s of %s %s (%.0f%%), %.3g %s/s, %.0f s left%s",
-                *(self.what, f"{self.done:,}", f"{self.total:,}", self.unit, 100 * share, rate, self.unit, left),
+                *(self.what, f"{self.done:,}", f"{self.total:,}", self.unit, 100 * share, rate, self.unit, remaining),
                 f", {note}" if note else "",
             )
 

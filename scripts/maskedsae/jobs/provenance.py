@@ -28,9 +28,9 @@ def provenance(device: str) -> dict[str, Any]:
 
 def git_revision() -> str:
     """The checkout's commit, with "+changes" if files differ from it; "unknown" outside a checkout."""
-    here = Path(__file__).parent
+    folder = Path(__file__).parent
     try:
-        command = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
+        command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

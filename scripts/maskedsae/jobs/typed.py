@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 def read(cls: type[T], value: Mapping[str, Any], where: str = "") -> T:
-    """A `cls` from a mapping; `where` begins the line that says what does not fit.
+    """A `cls` from a mapping; error messages start with `where`.
 
-    A class with a method `from_plain(value, where)` is asked for itself, wherever it stands as a field.
+    A field whose class has a method `from_plain(value, where)` is read by that method.
     """
     hints = get_type_hints(cls)
     known = {field.name: field for field in fields(cls) if field.init}  # type: ignore[arg-type]
@@ -23,47 +23,47 @@ def read(cls: type[T], value: Mapping[str, Any], where: str = "") -> T:
     for name, field in known.items():
         if name not in value and field.default is MISSING and field.default_factory is MISSING:
             raise InputError(f"{where}{name}: missing")
-    return cls(**{name: _value(hints[name], given, f"{where}{name}") for name, given in value.items()})
+    return cls(**{name: _value(hints[name], content, f"{where}{name}") for name, content in value.items()})
 
 
 def plain(value: Any) -> Any:
-    """What `read` reads: dataclasses as mappings, tuples as lists. A method `plain()` of a class has its own word."""
+    """The inverse of `read`: dataclasses as mappings, tuples as lists. A class may have its own `plain()`."""
     if hasattr(value, "plain"):
         return value.plain()
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {key: plain(each) for key, each in value.items()}
-    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _value(kind: Any, value: Any, where: str) -> Any:
-    origin, inner = get_origin(kind), get_args(kind)
-    if kind is Any:
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any:
         return value
     if origin in (Union, types.UnionType):
         if value is None and type(None) in inner:
             return None
-        (kind,) = [each for each in inner if each is not type(None)]
-        return _value(kind, value, where)
+        (hint,) = [option for option in inner if option is not type(None)]
+        return _value(hint, value, where)
     if origin is Literal:
         return _checked(value in inner, value, where, f"one of {', '.join(map(str, inner))}")
     if origin is tuple:
         _checked(isinstance(value, list | tuple), value, where, "a list")
-        return tuple(_value(inner[0], each, f"{where}[{number}]") for number, each in enumerate(value))
+        return tuple(_value(inner[0], item, f"{where}[{number}]") for number, item in enumerate(value))
     if origin is dict:
         _checked(isinstance(value, Mapping), value, where, "a mapping")
-        return {inner[0](key): _value(inner[1], each, f"{where}.{key}") for key, each in value.items()}
-    if isinstance(value, kind):
-        return _checked(not isinstance(value, bool) or kind is bool, value, where, kind.__name__)
-    if hasattr(kind, "from_plain"):
-        return kind.from_plain(value, where)
-    if isinstance(kind, type) and is_dataclass(kind):
+        return {inner[0](key): _value(inner[1], item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, hint):
+        return _checked(not isinstance(value, bool) or hint is bool, value, where, hint.__name__)
+    if hasattr(hint, "from_plain"):
+        return hint.from_plain(value, where)
+    if isinstance(hint, type) and is_dataclass(hint):
         _checked(isinstance(value, Mapping), value, where, "a mapping")
-        return read(kind, value, f"{where}.")
-    if kind is float and isinstance(value, int):
+        return read(hint, value, f"{where}.")
+    if hint is float and isinstance(value, int):
         return _checked(not isinstance(value, bool), value, where, "a number")
-    return _checked(False, value, where, kind.__name__)
+    return _checked(False, value, where, hint.__name__)
 
 
 def _checked(fits: bool, value: Any, where: str, expected: str) -> Any:

@@ -1,1 +1,1 @@
-"""From the cells' score files to scores.csv, and from that to tables, verdicts, figures and the report."""
+"""What a run shows: its tables, its figures, a summary and the report. Nothing is decided here."""

@@ -1,4 +1,4 @@
-"""The figures of a report, by their names, and what they are called."""
+"""The figures of a report: their names and titles."""
 
 from collections.abc import Sequence
 
@@ -15,5 +15,5 @@ FIGURES = {
 
 
 def is_tradeoff(streams: Sequence[str]) -> bool:
-    """Whether a table of these streams has its figure `tradeoff`: several corrupted ones beside the baseline."""
+    """Whether a table of these streams has a figure `tradeoff`: several corrupted ones besides the baseline."""
     return len(streams) >= 3

@@ -16,7 +16,7 @@ VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper", ALERT: "a
 
 
 class Palette:
-    """Each stream's colour as a CSS variable, so that figures and tables follow the page's light and dark."""
+    """Each stream's colour as a CSS variable, so that figures and tables follow the page's light or dark mode."""
 
     def __init__(self, streams: Sequence[Stream]):
         self.looks = looks(streams)
@@ -30,7 +30,7 @@ class Palette:
         return f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
 
     def inline_svg(self, path: str | Path, name: str, title: str) -> str:
-        """A figure as part of the page: named, with ids of its own, and colours that follow the page's."""
+        """A figure as part of the page: with a label, with ids of its own, and with the page's colours."""
         svg = Path(path).read_text()
         svg = svg[svg.index("<svg") :]
         svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -48,7 +48,7 @@ def _variable(colour: str, names: dict[str, str]) -> str:
 
 
 def caption(path: str | Path) -> str:
-    """reStructuredText, since Snakemake's own report wants that."""
+    """From reStructuredText, which Snakemake's own report needs."""
     options = {"file_insertion_enabled": False, "raw_enabled": False, "report_level": 5, "initial_header_level": 3}
     body: str = publish_parts(Path(path).read_text(), writer="html5", settings_overrides=options)["body"]
     return body.strip()
@@ -78,7 +78,7 @@ def table_html(table: Table) -> str:
 
 
 def _named(name: str) -> str:
-    """ "table1" as people say it."""
+    """ "table1" as "Table 1"."""
     return re.sub(r"^table(?=\d)", "Table ", name)
 
 

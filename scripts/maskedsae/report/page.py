@@ -1,4 +1,4 @@
-"""report.html: one file that needs nothing beside it, from scores.csv, figures and the records of the run."""
+"""report.html: one self-contained file, from scores.csv, figures and the records of the run."""
 
 from itertools import groupby
 from pathlib import Path
@@ -37,15 +37,15 @@ SECTIONS = {
 NARROW = ("tradeoff",)
 
 
-Inputs = dict[str, str | list[str]]  # what the page is made from, by what it is
+Inputs = dict[str, str | list[str]]  # what the page is made from, by name
 
 
 def write_page(inputs: Inputs, settings: PageSettings, to: str | Path) -> None:
-    for path in (path for given in inputs.values() for path in ([given] if isinstance(given, str) else given)):
+    for path in (path for paths in inputs.values() for path in ([paths] if isinstance(paths, str) else paths)):
         if not Path(path).exists():
             raise InputError(f"{path}: missing: ask Snakemake for it, and its job says why it cannot be made")
     if not inputs["quality"]:
-        raise InputError("configuration: tables: there is none, and the report shows what the tables show: add one")
+        raise InputError("configuration: tables: there are none, and the report shows what the tables show: add one")
     environment = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined)
     template = environment.from_string(Path(_one(inputs, "template")).read_text())
     css = Markup(Path(_one(inputs, "css")).read_text())
@@ -60,7 +60,7 @@ def _one(inputs: Inputs, name: str) -> str:
 
 
 def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
-    """All that stands on the page."""
+    """Everything on the page."""
     shown, palette = settings.shown, html.Palette(settings.shown.streams)
     scores = Scores(read_rows(_one(inputs, "scores")))
     saes = records.read_saes(list(inputs["quality"]))
@@ -86,7 +86,7 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "saes": _saes(saes, settings, palette),
         "tolerance": f"{TOLERANCE:.0%}",
         "measured_tokens": f"{saes[0].quality['tokens']:,}",
-        **_tables([table for of_name in tables.values() for table in of_name]),
+        **_tables([table for by_trainer in tables.values() for table in by_trainer]),
         "warnings": warnings(saes),
         "caveats": caveats(shown, published.known_spread()),
         "facts": _about(saes, settings),
@@ -103,7 +103,7 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
 
 
 def _figures(inputs: Inputs, settings: PageSettings, palette: html.Palette) -> dict[str, list[dict[str, Any]]]:
-    """{figure: one for each trainer}; a figure that this configuration does not have has none."""
+    """{figure: its drawings, one for each trainer}; an empty list if this configuration does not have the figure."""
     captions = {Path(path).stem: path for path in inputs["captions"]}
     figures: dict[str, list[dict[str, Any]]] = {name: [] for name in FIGURES}
     for drawn in settings.figures:
@@ -122,7 +122,7 @@ def _figures(inputs: Inputs, settings: PageSettings, palette: html.Palette) -> d
 
 
 def _claim(claim: dict[str, Any]) -> dict[str, Any]:
-    """With one difference, its numbers; with several, how far they reach."""
+    """With one difference, its numbers; with several, their range."""
     ours = [difference["ours"] for difference in claim["differences"]]
     printed = [difference["published"] for difference in claim["differences"] if difference["published"] is not None]
     stated = signed(claim["stated"]) if claim["stated"] else _range(printed)
@@ -136,8 +136,8 @@ def _range(values: list[float]) -> str:
 
 def _differences(entries: list[dict[str, Any]], shown: Shown, palette: html.Palette) -> list[dict[str, Any]]:
     rows = []
-    for model, of_model in groupby(entries, key=lambda entry: entry["model"]):
-        for number, entry in enumerate(of_model):
+    for model, model_entries in groupby(entries, key=lambda entry: entry["model"]):
+        for number, entry in enumerate(model_entries):
             tests = [
                 {
                     "mean": signed(rounded(entry[test]["mean"], 3)),
@@ -182,17 +182,17 @@ def _saes(saes: list[records.Sae], settings: PageSettings, palette: html.Palette
 
 
 def _tables(tables: list[Table]) -> dict[str, Any]:
-    """Each with the notes that are its own; those that hold of all stand once below them."""
+    """Each with its own notes; notes that all tables have are given once, below them."""
     notes = [[note for note in table.notes if note != DEMO] for table in tables]
-    common = [note for note in notes[0] if all(note in of_table for of_table in notes)] if notes else []
+    common = [note for note in notes[0] if all(note in table_notes for table_notes in notes)] if notes else []
     shown = [
         {
             "name": table.name,
             "title": table.title,
             "html": Markup(html.table_html(table)),
-            "notes": " ".join(note for note in of_table if note not in common),
+            "notes": " ".join(note for note in table_notes if note not in common),
         }
-        for table, of_table in zip(tables, notes, strict=True)
+        for table, table_notes in zip(tables, notes, strict=True)
     ]
     return {"tables": shown, "notes": " ".join(common)}
 
@@ -227,7 +227,7 @@ def _sources(inputs: Inputs) -> list[tuple[str, str]]:
 
 
 def _versions(provenance: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Of the code, the machines and every package that had a hand in it; several where they differ."""
+    """Versions of the code, the machines and every package; several where they differ."""
     found: dict[str, set[str]] = {}
     for origin in provenance:
         for name, value in {"revision": origin["revision"], "device": origin["device"], **origin["versions"]}.items():

@@ -1,4 +1,4 @@
-"""What a run leaves on record beside its scores: each SAE on clean text, what was run, on what, for how long."""
+"""A run's records besides its scores: each SAE on clean text, and the jobs with their time and memory."""
 
 import csv
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ..saes.cells import Cell
 
 @dataclass(frozen=True)
 class Sae:
-    """One SAE on held-out, unmasked text, as its quality.json has it."""
+    """One SAE, measured on held-out clean text (its quality.json)."""
 
     cell: Cell
     quality: dict[str, Any]
@@ -46,14 +46,14 @@ def read_saes(quality_files: list[str]) -> list[Sae]:
 
 @dataclass(frozen=True)
 class Step:
-    """What all jobs of one rule took."""
+    """Time and memory of all jobs of one rule."""
 
     words: str
     jobs: int
-    unrecorded: int  # jobs whose benchmark file is gone: nothing of them is in what follows
+    unrecorded: int  # jobs whose benchmark file is gone: the following fields do not include them
     wall: float  # seconds
     cpu: float | None  # None where a job was too short to be measured
-    gpus: int  # that a job held
+    gpus: int  # per job
     memory: float | None  # MB, the largest
 
     @property
@@ -62,9 +62,9 @@ class Step:
 
 
 def read_step(words: str, gpus: int, files: list[str], provenance: list[str]) -> Step:
-    """From Snakemake's benchmark files, which tell of a job's last attempt only, and may be gone.
+    """From Snakemake's benchmark files, which record only a job's last attempt, and may be gone.
 
-    Trainings are resumed: `provenance` has one of each SAE, with the clock of its job over all attempts.
+    Trainings are resumed, so their time is from `provenance`: one file per SAE, with its job's time over all attempts.
     """
     rows = [_benchmark(path) for path in files if Path(path).exists()]
     cpu = [row["cpu_time"] for row in rows]
@@ -79,8 +79,8 @@ def read_step(words: str, gpus: int, files: list[str], provenance: list[str]) ->
 
 
 def _trained_for(provenance: list[str]) -> float:
-    """Seconds of all training jobs, each counted once: SAEs that were trained together share its clock. One that was
-    trained before its job was regrouped has one of its own."""
+    """Seconds of all training jobs, each counted once: SAEs that were trained together have the same `wall_seconds`. An
+    SAE that was trained before its job was regrouped has its own."""
     jobs: dict[tuple[str, ...], float] = {}
     for path in provenance:
         origin = read_json(path)
@@ -90,7 +90,7 @@ def _trained_for(provenance: list[str]) -> float:
 
 
 def _sum(values: list[float | None]) -> float | None:
-    """None where one is not known."""
+    """None if one of them is not known."""
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
 
@@ -103,7 +103,7 @@ def _benchmark(path: str) -> dict[str, float | None]:
         return {name: None if row[name] in ("NA", "-") else float(row[name]) for name in ("s", "cpu_time", "max_rss")}
     except (IndexError, KeyError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path}: not a benchmark file of Snakemake ({error!r}): remove it, and the report does without"
+            f"{path}: not a benchmark file of Snakemake ({error!r}): remove it; the report does not need it"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What a figure and the page depend on, beside the files that they show."""
+"""What a figure and the page depend on, besides the files that they show."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +17,12 @@ class FigureSettings:
 
 @dataclass(frozen=True)
 class StepSettings:
-    """A step of the work: what it is called, the GPUs that each of its jobs holds, and what tells of it."""
+    """A step of the work: its name, the GPUs that each of its jobs holds, and its records."""
 
     words: str
     gpus: int
     files: tuple[str, ...]  # its jobs' benchmark files
-    provenance: tuple[str, ...]  # of each SAE, where the step is the training
+    provenance: tuple[str, ...]  # of each SAE, if the step is the training
 
 
 @dataclass(frozen=True)
@@ -38,5 +38,5 @@ class PageSettings:
     figures: tuple[DrawnFigure, ...]
     scores: tuple[str, ...]  # the names of each cell's score files
     steps: tuple[StepSettings, ...]
-    configuration: dict[str, Any]  # the whole of it, to be printed
+    configuration: dict[str, Any]  # all of it, to be printed
     code: dict[str, str]

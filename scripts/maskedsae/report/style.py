@@ -1,9 +1,9 @@
-"""One look for all figures: sizes, fonts, a colour and a marker for each stream, and files whose bytes depend on
-nothing but what is drawn.
+"""One style for all figures: sizes, fonts, a colour and a marker for each stream, and files whose bytes depend only on
+what is drawn.
 
-Colours are Okabe and Ito's, dark enough for thin lines on white: orange for the baseline, blues for the paper's masks,
-the darker the more is masked, and the others for other corruptions. Markers, hatches and dashes tell the same again,
-for print without colour.
+Colours are Okabe and Ito's, dark enough for thin lines on white: orange for the baseline, blues for the paper's masks
+(the darker, the more is masked), and the others for other corruptions. Markers, hatches and dashes carry the same
+information for print without colour.
 """
 
 import io
@@ -20,11 +20,11 @@ from matplotlib.figure import Figure
 from ..activations.settings import Stream
 from ..jobs.files import write_bytes
 
-WIDTH = 7.2  # inches: a page's text
+WIDTH = 7.2  # inches: the width of a page's text
 DPI = 200  # of .png
 INK, MUTED, GRID, PAPER, ALERT = "#1f2328", "#5c6670", "#dfe3e8", "#ffffff", "#b3261e"
 
-# Of the baseline and the paper's masks, by p: (on a light page, on a dark one, marker); others between are mixed.
+# The baseline and the paper's masks, by p: (colour on a light page, on a dark one, marker); other p are mixed.
 SHADES = {
     0.0: ("#c77c00", "#f0a93b", "o"),
     0.2: ("#3e9bd6", "#8fcdf7", "s"),
@@ -32,7 +32,7 @@ SHADES = {
     0.5: ("#14285f", "#a9a6ff", "^"),
     1.0: ("#0b1230", "#d8d5ff", "v"),
 }
-# Of all other streams, in their order: green, purple, vermilion, grey, olive, brown.
+# All other streams, in their order: green, purple, vermilion, grey, olive, brown.
 OTHERS = (
     ("#00795a", "#39c99f", "P"),
     ("#a8437f", "#e58fc0", "X"),
@@ -83,10 +83,10 @@ STYLE = {
 
 @contextmanager
 def style(name: str) -> Iterator[None]:
-    """Matplotlib's own defaults and ours, whatever a user's matplotlibrc says."""
+    """Matplotlib's own defaults with ours, independent of a user's matplotlibrc."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        settings: Any = STYLE | {"svg.hashsalt": name}  # matplotlib's types know each key by its name
+        settings: Any = STYLE | {"svg.hashsalt": name}  # matplotlib's types list every key
         matplotlib.rcParams.update(settings)
         yield
 
@@ -102,7 +102,7 @@ class Look:
 
     @property
     def line(self) -> dict[str, Any]:
-        """The baseline hollow and dashed, all else solid."""
+        """The baseline hollow and dashed, all others solid."""
         return {
             "color": self.light,
             "marker": self.marker,
@@ -114,7 +114,7 @@ class Look:
 
 
 def looks(streams: Sequence[Stream]) -> dict[str, Look]:
-    """Of each stream, by its name; no two have one colour."""
+    """{stream: its look}; no two have the same colour."""
     found: dict[str, Look] = {}
     others = 0
     for stream in streams:
@@ -130,13 +130,13 @@ def looks(streams: Sequence[Stream]) -> dict[str, Look]:
 
 
 def label(stream: Stream, streams: Sequence[Stream]) -> str:
-    """What a legend calls it: what it is, with its name where another one is the same in words."""
+    """A stream in a legend: what it is, and its name if another stream has the same words."""
     words = _words(stream)
     return words if [_words(other) for other in streams].count(words) == 1 else f"{words} ({stream.name})"
 
 
 def _words(stream: Stream) -> str:
-    """What was done to its text, with every setting; and what differs from the paper's way to learn from it."""
+    """What was done to its text, with every setting; and how context and rows differ from the paper's."""
     if stream.corruption is None:
         return "without masking"
     settings = [
@@ -164,7 +164,8 @@ def _mixed(one: str, other: str, share: float) -> str:
 
 
 def write(figure: Figure, paths: Sequence[str | Path]) -> None:
-    """A file for each path, by its ending; without dates and versions, so that the same scores give the same bytes."""
+    """A file for each path, in the format of its ending; without dates and versions, so the same scores give the same
+    bytes."""
     _lay_out(figure)
     nothing: dict[str, dict[str, None]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
     nothing["pdf"] = {"CreationDate": None, "Creator": None, "Producer": None}
@@ -176,9 +177,9 @@ def write(figure: Figure, paths: Sequence[str | Path]) -> None:
 
 
 def _lay_out(figure: Figure) -> None:
-    """Once for all forms, and to four decimals: a PDF once differed between two processes, and the layout's solver is
-    the one thing here whose last bits may depend on more than the scores."""
-    figure.set_dpi(DPI)  # at fewer dots the same words come out narrower, and had too little room
+    """Once for all formats, and to four decimals: a PDF once differed between two processes, and only the layout's
+    solver has last bits that may depend on more than the scores."""
+    figure.set_dpi(DPI)  # at a lower DPI the same words are narrower, and had too little room
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:

@@ -13,9 +13,9 @@ WIDTH, LABEL = 14, 24
 
 
 def summary(tables: dict[str, list[Table]], scores: Scores, shown: Shown, found: list[Verdict]) -> str:
-    printed = [table for of_trainers in tables.values() for table in of_trainers if table.by == "l0"]
+    printed = [table for by_trainer in tables.values() for table in by_trainer if table.by == "l0"]
     lines = [line for table in printed for line in [*_numbers(table, scores, shown), ""]]
-    return "\n".join([*([DEMO, ""] if printed and shown.demo else []), *lines, _of_claims(found), ""])
+    return "\n".join([*([DEMO, ""] if printed and shown.demo else []), *lines, _claims(found), ""])
 
 
 def _numbers(table: Table, scores: Scores, shown: Shown) -> list[str]:
@@ -48,7 +48,7 @@ def _numbers(table: Table, scores: Scores, shown: Shown) -> list[str]:
     return lines
 
 
-def _of_claims(found: list[Verdict]) -> str:
+def _claims(found: list[Verdict]) -> str:
     counts = Counter(verdict.verdict for verdict in found)
     if counts.keys() <= {NOT_TESTED}:
         return "The paper's claims: none is tested by this run."

@@ -1,7 +1,7 @@
-"""The paper's tables from scores.csv: what stands in each row and column, at full precision.
+"""The paper's tables from scores.csv: the entries of each row and column, at full precision.
 
-Beyond the paper's rows: the l0 that each SAE has on clean text, and how the baseline's SAEs would do at that same l0.
-Masking raises it, so a better score at equal nominal l0 may be no more than that of a less sparse SAE.
+Beyond the paper's rows: the l0 that each SAE has on clean text, and what the baseline's SAEs would score at that l0.
+Masking raises it, so a better score at equal nominal l0 may only be that of a less sparse SAE.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ IN_TABLE_3 = ("absorption", "explained_variance")
 
 @dataclass(frozen=True)
 class Entry:
-    """One place of a table. `values` has a number for each seed and is empty where there is none to give."""
+    """One place in a table. `values` has a number for each seed, and is empty if there is none."""
 
     stream: Stream
     l0: int  # nominal
@@ -42,12 +42,12 @@ class Entry:
 
     @property
     def sd(self) -> float | None:
-        """Sample standard deviation over seeds; None for one seed, whose spread is not known."""
+        """Sample standard deviation over seeds; None with one seed."""
         return stdev(self.values) if len(self.values) > 1 else None
 
     @property
     def printed(self) -> str:
-        """The mean as it is printed; "" if there is none."""
+        """The mean as printed; "" if there is none."""
         return "" if self.mean is None else rounded(self.mean, self.decimals)
 
     @property
@@ -74,7 +74,7 @@ class Line:
     signed: bool = False  # a difference, printed with its sign
 
     def is_blank(self, entry: Entry) -> bool:
-        """Whether nothing is meant to stand there (the baseline is not compared with itself), or it is not known."""
+        """Whether an empty entry is meant to be empty (the baseline is not compared with itself), and not unknown."""
         return self.block == EQUAL_L0 and entry.stream.is_baseline
 
 
@@ -87,7 +87,7 @@ class Table:
     layer: int
     trainer: str
     by: str
-    columns: tuple[str, ...]  # their heads
+    columns: tuple[str, ...]  # their headings
     seeds: int
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
@@ -109,13 +109,13 @@ def rounded(value: float, decimals: int) -> str:
 
 
 def head(stream: Stream, streams: Sequence[Stream]) -> str:
-    """p, where it tells which of these streams is meant; else the stream's name."""
+    """p, if that identifies the stream among these; else the stream's name."""
     alike = [other for other in streams if other.p == stream.p]
     return f"p = {stream.p:g}" if stream.as_in_the_paper and len(alike) == 1 else stream.name
 
 
 def make_tables(shown: Shown, scores: Scores, published: Published) -> dict[str, list[Table]]:
-    """{table's name: its tables, one for each trainer}"""
+    """{name of a table: its tables, one for each trainer}"""
     return {
         entry.name: [_Maker(entry, trainer, shown, scores, published).table() for trainer in shown.trainers]
         for entry in shown.tables
@@ -123,7 +123,7 @@ def make_tables(shown: Shown, scores: Scores, published: Published) -> dict[str,
 
 
 class _Maker:
-    """One table: looks up its numbers and lays them out."""
+    """Makes one table: looks up its numbers and lays them out."""
 
     def __init__(self, entry: ShownTable, trainer: Trainer, shown: Shown, scores: Scores, published: Published):
         self.asked, self.trainer, self.shown, self.scores = entry, trainer, shown, scores
@@ -133,8 +133,8 @@ class _Maker:
         self.corrupted = [stream for stream in self.streams if not stream.is_baseline]
         self.by = "stream" if len(self.corrupted) > 1 and len(entry.l0) == 1 else "l0"
         self.metrics = shown.report.metrics
-        self.unlike = published.unlike(self.model, trainer, shown)
-        name = None if self.unlike else published.model_of(self.model)
+        self.why_not_comparable = published.why_not_comparable(self.model, trainer, shown)
+        name = None if self.why_not_comparable else published.model_of(self.model)
         self.reference = published.table(name, "l0" if self.by == "l0" else "p") if name else None
         if self.reference and not any(
             self.printed(metric, *place) for metric in self.metrics for place in self.places()
@@ -172,7 +172,7 @@ class _Maker:
         return _best_of_line(lines) if self.by == "stream" else _best_of_columns(lines)
 
     def printed(self, metric: Metric, stream: Stream, l0: int) -> str | None:
-        """What the paper printed of this SAE; of a stream that is not made as the paper's, nothing."""
+        """What the paper printed for this SAE; nothing for a stream that is not made as in the paper."""
         if self.reference is None or not stream.as_in_the_paper or (stream.p == 0) != stream.is_baseline:
             return None
         return self.reference.values.get((metric.label, stream.p, l0))
@@ -183,7 +183,7 @@ class _Maker:
         return Entry(stream, l0, values, decimals=1, sources=tuple(row.source for row in rows))
 
     def at_equal_l0(self, metric: Metric) -> list[Line]:
-        """For each corrupted SAE: the baseline's score interpolated at the l0 that it has, and its gain over that."""
+        """For each corrupted SAE: the baseline's score interpolated at its l0, and its gain over that."""
         if not (self.baseline and self.corrupted):
             return []
 
@@ -206,15 +206,15 @@ class _Maker:
         return lines
 
     def baseline_at(self, stream: Stream, l0: int, seed: int, metric: Metric) -> float | None:
-        """Of every baseline SAE of this model and seed that some table shows."""
+        """Interpolated between all baseline SAEs of this model and seed that some table shows."""
         assert self.baseline is not None
         l0s = self.shown.l0s(self.model.name, self.baseline.name)
-        baselines = [self.cell(self.baseline, each, seed) for each in l0s]
+        baselines = [self.cell(self.baseline, baseline_l0, seed) for baseline_l0 in l0s]
         value = baseline_at_l0_of(self.cell(stream, l0, seed), baselines, metric.key, self.scores)
         return None if value is None else metric.scaled(value)
 
     def laid_out(self, block: str, metric: str, label: str, entry: Callable[[Stream, int], Entry]) -> list[Line]:
-        """A line for each stream with a column an l0, or one line with a column a stream."""
+        """A line for each stream, with a column for each l0; or one line, with a column for each stream."""
         if self.by == "stream":
             (l0,) = self.asked.l0
             return [Line(block, metric, label, "", tuple(entry(stream, l0) for stream in self.streams))]
@@ -230,7 +230,7 @@ class _Maker:
         return self.scores.row(self.cell(stream, l0, seed), key)
 
     def method(self, stream: Stream) -> str:
-        """As the paper has it; with more than one corrupted stream, which one; and any other by its name."""
+        """As in the paper; with several corrupted streams, with its p; any other stream by its name."""
         if stream.is_baseline:
             return "w/o Masking"
         if not stream.as_in_the_paper:
@@ -263,7 +263,7 @@ class _Maker:
                 "start with BOS: these are our choices."
             )
         else:
-            why = self.unlike or "the paper has none of these cells"
+            why = self.why_not_comparable or "the paper has none of these cells"
             notes.append(f"Not comparable with the paper's numbers: {why}.")
         return notes
 
@@ -278,7 +278,7 @@ def _best_of_line(lines: list[Line]) -> list[Line]:
 
 
 def _marked(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    """The best, as printed; several if they tie, and none if all do: then no one is better."""
+    """Mark the best, as printed: several if they tie, none if all are equal."""
     printed = [float(entry.printed) for entry in entries]
     if len(set(printed)) == 1:
         return entries

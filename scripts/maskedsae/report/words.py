@@ -7,12 +7,12 @@ from .style import label
 
 ABSORPTION = (
     "SAEBench advises against its absorption score for language models under 1B parameters and for dictionaries under "
-    "16k latents. The paper's own grid lies outside of that."
+    "16k latents. The dictionaries of the paper's own grid are smaller."
 )
-ONE_SEED = "Every number is of one seed. How much of a difference is chance, another seed would tell."
+ONE_SEED = "Every number comes from one seed. Only further seeds would show how much of a difference is chance."
 NOMINAL_L0 = (
     "The nominal l0 is what a trainer aims at on its own (masked) text. SAEs of one nominal l0 need not be equally "
-    "sparse on clean text: compare them at the l0 that they have there."
+    "sparse on clean text: compare them at their l0 on clean text."
 )
 CORPUS = (
     "The paper calls its text “Pile-CC-deduplicated”. No public data set of exactly that name is known, and the text "
@@ -25,23 +25,23 @@ def lead(saes: list[Sae], shown: Shown) -> str:
     models = [model.name for model in shown.models]
     off = [sae for sae in saes if sae.off_by_much]
     how = ["without masking"] * any(stream.is_baseline for stream in shown.streams)
-    masks = sorted({stream.p for stream in shown.streams if not stream.is_baseline})
+    masks = sorted({stream.p for stream in shown.streams if stream.as_in_the_paper and not stream.is_baseline})
     if masks:
         shares = _and([f"{p:g}" for p in masks])
         how.append(f"with a share p of the tokens replaced by “{shown.mask}” (p = {shares})")
     how += [f"on “{s.name}” ({label(s, shown.streams)})" for s in shown.streams if not s.as_in_the_paper]
     first = f"{len(saes)} sparse autoencoders, on activations of {_and(models)}, trained {_or(how)}."
     if not off:
-        return f"{first} Each has the l0 on clean text that was asked for, within {TOLERANCE:.0%}."
+        return f"{first} Each has its nominal l0 on clean text, within {TOLERANCE:.0%}."
     furthest = max(off, key=lambda sae: abs(sae.off))
     return (
         f"{first} {len(off)} of them are not as sparse on clean text as their nominal l0 says, by up to "
-        f"{abs(furthest.off):.0%}: read every comparison at equal nominal l0 with that in mind."
+        f"{abs(furthest.off):.0%}: keep that in mind in every comparison at equal nominal l0."
     )
 
 
 def warnings(saes: list[Sae]) -> list[str]:
-    """What is amiss with these very SAEs."""
+    """What is wrong with these SAEs in particular."""
     found = []
     if off := [sae for sae in saes if sae.off_by_much]:
         named = _and([f"{_name(sae)} ({sae.quality['l0']:.1f})" for sae in off])
@@ -54,12 +54,12 @@ def warnings(saes: list[Sae]) -> list[str]:
     if len(revisions) > 1:
         found.append(f"These SAEs were trained by {len(revisions)} revisions of the code: see “What was run”.")
     if any(revision.endswith("+changes") for revision in revisions):
-        found.append("Some SAEs were trained by code with changes that no revision has.")
+        found.append("Some SAEs were trained by code with uncommitted changes.")
     return found
 
 
 def caveats(shown: Shown, known_spread: str) -> list[str]:
-    """What holds of any such run."""
+    """What holds for any such run."""
     found = [NOMINAL_L0, known_spread, ABSORPTION]
     if len(shown.seeds) == 1:
         found.insert(0, ONE_SEED)

@@ -22,7 +22,7 @@ HEADINGS = {
 
 
 def to_csv(tables: list[Table]) -> str:
-    """A line a number, at full precision, in the order of the printed table."""
+    """One line per number, at full precision, in the order of the printed table."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(COLUMNS)
@@ -54,7 +54,7 @@ def to_markdown(tables: list[Table]) -> str:
 
 
 def to_latex(tables: list[Table]) -> str:
-    """One table environment for each, to be \\input; needs \\usepackage{booktabs}."""
+    """One table environment per table, for \\input; needs \\usepackage{booktabs}."""
     return "\n".join(_latex(table) for table in tables)
 
 
@@ -68,7 +68,7 @@ def signed(printed: str, minus: str = MINUS) -> str:
 
 
 def _published(line: Line, minus: str, style: Callable[[str], str]) -> list[str] | None:
-    """The paper's numbers under ours, with the difference; None where it has none."""
+    """The paper's numbers, for a row under ours, with the differences; None if it has none."""
     if all(entry.published is None for entry in line.entries):
         return None
     texts = []
@@ -93,7 +93,7 @@ def _rows(table: Table) -> list[tuple[str, Line, bool]]:
 
 
 def _labels(table: Table, line: Line, first: bool) -> list[str]:
-    """What stands before the numbers. Where columns are streams, no method has a column of its own."""
+    """The texts before the numbers. If columns are streams, the method has no column of its own."""
     label = line.label if first else ""
     if table.by == "l0":
         return [label, line.method]

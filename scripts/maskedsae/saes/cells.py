@@ -26,17 +26,17 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Within its run: of logs and of jobs."""
+        """The name of its logs and jobs, unique within its run."""
         return self.NAME.format(**vars(self))
 
     @property
     def words(self) -> str:
-        """For lines of a log."""
+        """For log lines."""
         return f"{self.model} {self.stream} {self.trainer} l0 {self.l0} seed {self.seed}"
 
     @classmethod
     def parse(cls, path: str | Path) -> "Cell":
-        """Of a cell's folder, or of anything in it."""
+        """The cell of a path: its folder, or anything in it."""
         found = _IN_A_PATH.search(Path(path).as_posix())
         if not found:
             raise ValueError(f"{path}: not in a cell's folder ({cls.FOLDER})")
@@ -48,7 +48,7 @@ _IN_A_PATH = re.compile(r"(?:.*/)?results/([^/]+)/([^/]+)/([^/]+)/([^/]+)/l0_(\d
 
 
 def joint_name(cells: Sequence[Cell]) -> str:
-    """Of cells that are trained together: every combination of some trainers, l0s and seeds of one stream."""
+    """The name of cells that are trained together: all combinations of some trainers, l0s and seeds of one stream."""
 
     def joined(values: Iterable[object], by: str = "-") -> str:
         return by.join(map(str, dict.fromkeys(values)))

@@ -1,4 +1,4 @@
-"""A cell's state between two blocks, in one file that is whole or is noticed.
+"""A cell's state between two blocks, in one file; damage to it is noticed.
 
 The file is a SHA-256 of what follows, then a torch archive of tensors and plain values.
 """
@@ -15,7 +15,7 @@ from ..jobs.files import write_bytes
 
 
 def to_bytes(value: object) -> bytes:
-    """torch.save's bytes. Saved by path they would depend on the file's name, which torch writes into the archive."""
+    """torch.save's bytes. Saved to a path they would depend on the file's name, which torch writes into the archive."""
     buffer = io.BytesIO()
     torch.save(value, buffer)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""A trained SAE on disk, in the formats of those who will load it, and what it takes to trust the files.
+"""A trained SAE on disk, in the formats of the libraries that load it, with checksums.
 
 ae.pt, config.json                  dictionary_learning's `load_dictionary`
 cfg.json, sae_weights.safetensors   SAELens' `SAE.load_from_disk`
@@ -18,7 +18,8 @@ Weights = dict[str, torch.Tensor]
 
 FILES = ("ae.pt", "config.json", "cfg.json", "sae_weights.safetensors")
 
-# dictionary_learning's classes keep the decoder in one of two ways; SAELens and SAEBench in the first.
+# Some of dictionary_learning's classes name weights as SAELens and SAEBench do; the others have linear layers, whose
+# matrices are transposed.
 LINEAR_KEYS = {"encoder.weight": "W_enc", "encoder.bias": "b_enc", "decoder.weight": "W_dec"}
 
 
@@ -46,7 +47,7 @@ def plain_weights(weights: Weights) -> Weights:
 def to_saelens(
     weights: Weights, trainer_config: dict[str, Any], stream_config: dict[str, Any], hook: str
 ) -> tuple[dict[str, Any], Weights]:
-    """SAELens' configuration and tensors. Its JumpReLU is what a batch top-k SAE with its threshold computes."""
+    """SAELens' configuration and tensors. A batch top-k SAE with its threshold computes what SAELens' JumpReLU does."""
     dict_class = trainer_config["dict_class"]
     plain = plain_weights(weights)
     tensors = {key: plain[key].float().contiguous() for key in ("W_enc", "b_enc", "W_dec", "b_dec")}

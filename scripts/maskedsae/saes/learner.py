@@ -1,4 +1,4 @@
-"""One SAE that learns: its trainer, how far it is, and its files."""
+"""One SAE in training: its trainer, its progress, and its files."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from . import checkpoints
 from .cells import Cell
 from .trainers import base as trainers
 
-# What a checkpoint holds beside the trainer's own state.
+# What a checkpoint holds besides the trainer's own state.
 STATE = (
     *("settings", "step", "block", "carry", "norm_factor", "seconds", "rows", "runs", "trained_with"),
     *("final_weights", "diverged_at"),
@@ -56,14 +56,14 @@ class Learner:
     def learns(self) -> bool:
         return not (self.finished or self.diverged)
 
-    def needs(self) -> int:
-        """Bytes on the disk: the weights in ae.pt and in safetensors; and until it is finished a checkpoint of weights
-        and of Adam's two moments, twice while one replaces the other."""
+    def bytes_needed(self) -> int:
+        """On disk: the weights in ae.pt and in safetensors; and until the SAE is finished a checkpoint of the weights
+        and Adam's two moments, twice while one replaces the other."""
         weights: int = sum(value.nbytes for value in self.trainer.ae.state_dict().values())
         return weights * (2 if self.finished else 8)
 
-    def written(self) -> int:
-        """Bytes of what is on the disk already."""
+    def bytes_written(self) -> int:
+        """On disk already."""
         folders = (self.folder / "checkpoint", self.folder / "sae")
         return sum(path.stat().st_size for folder in folders for path in folder.glob("*") if path.is_file())
 
@@ -96,8 +96,8 @@ class Learner:
         state["trainer"] = trainers.state_dict(self.trainer) if self.learns else None
         checkpoints.save(self.checkpoint, state)
 
-    def began(self, device: str) -> None:
-        """Note what runs from here on, where it is not what ran before."""
+    def record_run(self, device: str) -> None:
+        """Record what runs from here on, if it differs from what ran before."""
         run = provenance(device)
         if not self.runs or {**self.runs[-1], "from_step": None} != {**run, "from_step": None}:
             self.runs.append(run | {"from_step": self.step})
@@ -112,9 +112,9 @@ class Learner:
         return loss
 
     def measure(self, x: torch.Tensor, autocast: AbstractContextManager[Any]) -> list[float]:
-        """l0, explained variance, mse, dead latents, threshold and learning rate, as training has them.
+        """l0, explained variance, mse, dead latents, threshold and learning rate, as in training.
 
-        Explained variance is 1 - |x - x_hat|^2 / |x - mean of the batch|^2, as quality.json has it of clean text.
+        Explained variance is 1 - |x - x_hat|^2 / |x - mean of the batch|^2, as in quality.json for clean text.
         """
         with torch.no_grad(), autocast:
             features = self.kind.features(self.trainer, x)
@@ -142,7 +142,7 @@ class Learner:
             csv.writer(file, lineterminator="\n").writerow(row)
 
     def write_log(self) -> None:
-        """The whole of training.csv. After a restart, rows logged later than the checkpoint have yet to be made."""
+        """Write the whole of training.csv. After a restart this drops the rows logged since the checkpoint."""
         self.lease.check()
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([COLUMNS, *self.rows])

@@ -1,4 +1,4 @@
-"""What a trained SAE leaves for others: its files, its quality, and where it came from."""
+"""Publishing a trained SAE: its files, its quality and its provenance."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from .learner import Learner
 
 
 def publish(learners: list[Learner], stream: ActivationStream, device: str) -> None:
-    """Write every cell's files, then measure what was written."""
+    """Write every cell's files, then measure the SAEs as written."""
     saes = []
     for learner in learners:
         assert learner.final_weights is not None
@@ -36,9 +36,9 @@ def publish(learners: list[Learner], stream: ActivationStream, device: str) -> N
 
 
 def origin(learner: Learner, device: str) -> dict[str, Any]:
-    """`runs` says what trained it, each entry from a step on; versions and device beside it are those that wrote it.
+    """`runs` lists what trained the SAE, each entry from a step on; versions and device beside it wrote its files.
 
-    `wall_seconds` is of the whole job, whose cells stand in `trained_with`.
+    `wall_seconds` is that of the whole job, whose cells are in `trained_with`.
     """
     return provenance(device) | {
         "settings": learner.settings,

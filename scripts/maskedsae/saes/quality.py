@@ -1,4 +1,4 @@
-"""How an SAE does on held-out clean text: the sparsity that it really has, and what it explains."""
+"""An SAE on held-out clean text: its sparsity, and how much it explains."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..text.tokens import Tokens
 
 
 class Quality:
-    """Sums over activations (in float64), from which the measures are taken at the end."""
+    """Sums over activations (in float64), from which the measures are computed at the end."""
 
     def __init__(self, sae: Any, l0: int):
         self.sae, self.l0 = sae, l0
@@ -30,8 +30,8 @@ class Quality:
         self.residual_sum = self.residual_sum + residual.sum(0).cpu()
 
     def result(self) -> dict[str, Any]:
-        """Explained variance is 1 - sum |x - x_hat|^2 / sum |x - mean of x|^2. Beside it the same with the mean of
-        x - x_hat taken off first: blind to an error that is the same for every token, such as a wrong bias."""
+        """Explained variance is 1 - sum |x - x_hat|^2 / sum |x - mean of x|^2. `..._but_for_a_constant` subtracts
+        the mean of x - x_hat first, so it ignores an error that is the same for every token, such as a wrong bias."""
         variance = self.squares - (self.sum.pow(2).sum() / self.rows).item()
         offset = (self.residual_sum.pow(2).sum() / self.rows).item()
         return {
@@ -49,15 +49,15 @@ class Quality:
 
 @torch.no_grad()
 def measure(saes: list[tuple[Any, int]], model: LanguageModel, tokens: Tokens, lm_batch: int) -> list[dict[str, Any]]:
-    """Measures of each (SAE as it is used, with its threshold; its nominal l0), by one forward pass of the model."""
+    """Measures of each (SAE with its threshold, as it is used; nominal l0); all share the model's forward passes."""
     qualities = [Quality(sae, l0) for sae, l0 in saes]
     special = torch.tensor(model.facts.special_ids)
     with Progress(f"{model.name}: held-out quality", tokens.n_heldout, "contexts") as progress:
         for first in range(0, tokens.n_heldout, lm_batch):
             contexts = torch.from_numpy(tokens.heldout(first, min(first + lm_batch, tokens.n_heldout)))
             measured = ~torch.isin(contexts, special)
-            # The first position is an attention sink whatever its token, in Pythia as on Gemma's BOS; its large norms
-            # would be most of the variance.
+            # The first position is an attention sink whatever its token, in Pythia as on Gemma's BOS; its large norm
+            # would make up most of the variance.
             measured[:, 0] = False
             rows = model.residual(contexts)[measured.to(model.device)].float()
             for quality in qualities:

@@ -44,22 +44,22 @@ class Trainer:
     name: str
     kind: str
     dict_size: int
-    settings: dict[str, Any]  # as dictionary_learning names them; and decay_start, a share of the steps
+    settings: dict[str, Any]  # named as in dictionary_learning; and decay_start, a share of the steps
 
     @property
     def shares_latents(self) -> bool:
-        """Whether l0 is held on average over tokens, so that a token that needs fewer leaves its share to others."""
+        """Whether l0 is held on average over tokens, so that a token that needs fewer latents leaves more to others."""
         return self.kind != "topk"
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """All that decides a cell's weights, but for its l0 (the cell's own). A change of any of it trains it again."""
+    """Everything that decides a cell's weights, except its l0 (which the cell has). A change retrains the cell."""
 
     model: Reading
     stream: Stream
     stream_seed: int  # of the corruption and of the order of the rows
-    contexts: int  # of the tokens, from their start, that the stream may read
+    contexts: int  # how many contexts the stream may read, from the start of the tokens
     trainer: Trainer
     training: Training
     seed: int  # of the initial weights
@@ -78,7 +78,7 @@ class TrainJobSettings:
     training: Training
     code: dict[str, dict[str, str]]  # of each trainer: {module: hash}
 
-    def of(self, trainer: str, seed: int) -> TrainSettings:
-        """Of one cell: nothing in it tells what else the job trains."""
+    def for_cell(self, trainer: str, seed: int) -> TrainSettings:
+        """Those of one cell. They do not depend on what else the job trains."""
         shared = {key: getattr(self, key) for key in ("model", "stream", "stream_seed", "contexts", "training")}
         return TrainSettings(**shared, trainer=self.trainers[trainer], seed=seed, code=self.code[trainer])

@@ -1,7 +1,7 @@
 """Training SAEs that share a stream: cells that differ in l0, trainer or seed learn side by side.
 
 The loop does with dictionary_learning's trainers what its `trainSAE` does (tests/unit/test_training.py: bit for bit),
-and in addition stops and goes on anywhere, logs without touching the training, and never leaves a file half written.
+and in addition can stop and resume anywhere, logs without touching the training, and never leaves a file half written.
 """
 
 import time
@@ -31,14 +31,14 @@ from .learner import Learner
 from .settings import Reading, Training, TrainJobSettings, TrainSettings
 from .trainers.base import make_trainer
 
-# Code that writes what was trained: after a change of it alone, a finished SAE's files are written again, not trained.
+# Code that writes a trained SAE: if only this changes, a finished SAE's files are written again, without training.
 WRITERS = {"saes.publishing", "saes.quality", "saes.formats"}
 
 
 def train_job(
     outputs: Iterable[str], settings: TrainJobSettings, model_file: str | Path, manifest: str | Path, compute: Compute
 ) -> None:
-    """Train the cells that `outputs` are in. `model_file` is the model.json, `manifest` that of the tokens."""
+    """Train the cells that `outputs` are in. `model_file` is model.json, `manifest` that of the tokens."""
     folders = {cell: cell.folder for cell in dict.fromkeys(Cell.parse(output) for output in outputs)}
     train_cells(folders, settings, read_facts(model_file), manifest, compute)
 
@@ -58,17 +58,17 @@ def train_cells(
         learners = []
         for cell, folder in folders.items():
             lease = stack.enter_context(Lease(folder / "checkpoint"))
-            own = settings.of(cell.trainer, cell.seed)
+            own = settings.for_cell(cell.trainer, cell.seed)
             trainer = make_trainer(own, cell.l0, facts, compute.device)
             identity = identity_of(own, facts, text)
             learners.append(Learner(cell, folder, trainer, own.trainer.kind, identity, lease))
         for learner in learners:
             learner.resume()
-        size = sum(max(0, learner.needs() - learner.written()) for learner in learners)
+        size = sum(max(0, learner.bytes_needed() - learner.bytes_written()) for learner in learners)
         require_space(learners[0].folder, size, f"{len(learners)} SAEs with their checkpoints")
         for learner in learners:
             if learner.learns:
-                learner.began(compute.device)
+                learner.record_run(compute.device)
             learner.write_log()
         model = LanguageModel(facts, settings.model.dtype, compute.device)
         seed, reading = settings.stream_seed, settings.model
@@ -77,17 +77,18 @@ def train_cells(
         if finished := [learner for learner in learners if learner.finished]:
             publishing.publish(finished, stream, compute.device)
         if diverged := [learner for learner in learners if learner.diverged]:
-            raise InputError(in_words(diverged, kept=len(finished)))
+            raise InputError(divergence(diverged, kept=len(finished)))
 
 
 def identity_of(settings: TrainSettings, facts: ModelFacts, text: str) -> dict[str, Any]:
-    """What a checkpoint must have been made with to be gone on from; `text` is the digest of the contexts."""
-    numbers = {module: value for module, value in settings.code.items() if module not in WRITERS}
+    """What must be unchanged for a checkpoint to be resumed; `text` is the digest of the contexts."""
+    code = {module: value for module, value in settings.code.items() if module not in WRITERS}
     identity: dict[str, Any] = plain(settings)
-    return identity | {"code": numbers, "tokens": text, "model_facts": plain(facts)}
+    return identity | {"code": code, "tokens": text, "model_facts": plain(facts)}
 
 
-def in_words(diverged: list[Learner], kept: int) -> str:
+def divergence(diverged: list[Learner], kept: int) -> str:
+    """The error's message."""
     where = ", ".join(f"{learner.folder} (at step {learner.diverged_at:,})" for learner in diverged)
     trainer, kind = diverged[0].cell.trainer, diverged[0].settings["trainer"]["kind"]
     others = f"; the {kept} other SAEs of this job are written" if kept else ""
@@ -112,7 +113,7 @@ def make_stream(
 
 
 def learn_all(learners: list[Learner], stream: ActivationStream, training: Training, compute: Compute) -> None:
-    """Bring every learner to the last step. Those that a restart found further on wait until the stream is there."""
+    """Train every learner to the last step. After a restart, those further on wait until the stream reaches them."""
     learners = [learner for learner in learners if learner.learns]
     if not learners:
         return
@@ -126,7 +127,7 @@ def learn_all(learners: list[Learner], stream: ActivationStream, training: Train
     dtype = getattr(torch, training.autocast)
     autocast = autocast_to(dtype, compute.device)
     clock, saved = Clock(behind.seconds, step), time.monotonic()
-    what = f"{stream.model.name} {stream.stream.name} {spoken(learners)}"
+    what = f"{stream.model.name} {stream.stream.name} {log_name(learners)}"
     with Progress(what, steps, "steps", start=step) as progress:
         for block, carry, batches in stream.blocks(behind.block, behind.carry):
             if time.monotonic() - saved > 60 * compute.checkpoint_minutes:
@@ -146,10 +147,10 @@ def learn_all(learners: list[Learner], stream: ActivationStream, training: Train
                     measures = learner.measure(x, autocast) if logged else []
                     losses.append(learner.learn(x, autocast))
                     if learner.diverged:
-                        learner.save(block, carry)  # so that another attempt does not find out at the same price
+                        learner.save(block, carry)  # so that another attempt does not train up to here again
                     elif logged:
-                        seen = learner.step * training.batch
-                        learner.log([step, seen, losses[-1], *measures, speed, clock.seconds()])
+                        tokens = learner.step * training.batch
+                        learner.log([step, tokens, losses[-1], *measures, speed, clock.seconds()])
                 step += 1
                 progress.advance(1, "loss " + ", ".join(f"{loss:.3g}" for loss in losses) if logged else "")
             if step == steps or all(learner.diverged for learner in learners):
@@ -166,8 +167,8 @@ def learn_all(learners: list[Learner], stream: ActivationStream, training: Train
             learner.save(block + 1, carry[:0])
 
 
-def spoken(learners: list[Learner]) -> str:
-    """What is trained, as a line of a log has it: what all share is left out."""
+def log_name(learners: list[Learner]) -> str:
+    """What is trained, for log lines, without what all learners share."""
     l0s = dict.fromkeys(str(learner.cell.l0) for learner in learners)
     words = f"l0 {', '.join(l0s)}"
     for key in ("trainer", "seed"):
@@ -188,14 +189,14 @@ def save_all(learners: list[Learner], step: int, block: int, carry: torch.Tensor
 
 
 def norm_factor(stream: ActivationStream, batches: int) -> float:
-    """Root of the mean squared norm, by which activations are scaled to unit mean square, as `trainSAE` computes it."""
+    """Root of the mean squared norm, as `trainSAE` computes it: divided by it, activations have mean squared norm 1."""
     squares = [torch.mean(torch.sum(x**2, dim=1)) for x in islice(stream, batches)]
-    total: Any = sum(squares)  # in this order, as there
+    total: Any = sum(squares)  # in the same order as in trainSAE
     return float(torch.sqrt(total / len(squares)).item())
 
 
 class Clock:
-    """Seconds spent, over all the runs that it took, and the speed since the last row of the log."""
+    """Seconds spent in all runs so far, and the speed since the last logged row."""
 
     def __init__(self, spent: float, step: int):
         self.began = self.last = time.monotonic()

@@ -1,8 +1,8 @@
-"""The paper's five metrics: their names, where they stand in scores.csv, and the scale that the paper prints."""
+"""The paper's five metrics: their names, their keys in scores.csv, and the scale that the paper prints."""
 
 from dataclasses import dataclass
 
-ACHIEVED_L0 = "quality.l0"  # measured on clean text, beside the nominal one that a path has
+ACHIEVED_L0 = "quality.l0"  # measured on clean text; the nominal one is in the path
 
 EXPLAINED_VARIANCE = {
     "legacy": "core.explained_variance_legacy",
@@ -13,12 +13,12 @@ EXPLAINED_VARIANCE = {
 
 @dataclass(frozen=True)
 class Metric:
-    """`key` is its name in scores.csv. Higher is better, of all five, once scaled."""
+    """`key` is its name in scores.csv. Once scaled, higher is better for all five."""
 
     name: str
     label: str
     key: str
-    inverted: bool = False  # SAEBench has a share of absorbed features, the paper of those that are not
+    inverted: bool = False  # SAEBench gives the share of absorbed features, the paper that of the others
 
     def scaled(self, value: float) -> float:
         """As the paper prints it: percent."""
@@ -26,7 +26,7 @@ class Metric:
 
 
 def paper_metrics(explained_variance: str, n: int, k: int) -> list[Metric]:
-    """In the paper's order; which number stands for each is the configuration's section `report`."""
+    """In the paper's order; the configuration's section `report` chooses the number for each."""
     return [
         Metric("absorption", "Mean Full Absorption", "absorption.mean_full_absorption_score", inverted=True),
         Metric("explained_variance", "Explained Variance", EXPLAINED_VARIANCE[explained_variance]),

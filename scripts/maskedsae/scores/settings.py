@@ -1,4 +1,4 @@
-"""What scores.csv depends on, beside the score files."""
+"""What scores.csv depends on, besides the score files."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
-"""Every number of the cells' JSON files as one tidy table, scores.csv: a row a number, with the file it came from.
+"""Every number in the cells' JSON files as one tidy table, scores.csv: one row per number, with its file.
 
-A metric's name is the file's stem and the number's key in it (core.explained_variance); where a number is of one data
-set or one letter, that stands between (tpp.<dataset>.tpp_threshold_20_total_metric). docs/scores.md lists them.
+A metric's name is the file's stem and the number's key in it (core.explained_variance); for one data set or letter, its
+name comes between (tpp.<dataset>.tpp_threshold_20_total_metric). docs/scores.md lists them.
 """
 
 import csv
@@ -48,9 +48,9 @@ COLUMNS = tuple(field.name for field in fields(Row))
 # The columns before the metric.
 Origin = tuple[str, str, str, float | None, str | None, int | None, int | None]
 
-# What a score can be; one beyond is a broken file and no result. No bounds: SCR, a ratio of two differences, and
-# SAEBench's explained variance that is not `legacy`: it subtracts the square of the mean square, which may be more than
-# there is, and on the demo's models it comes out at 1.07.
+# The values that a score can have; one outside means a broken file. Unbounded are SCR, a ratio of two differences, and
+# SAEBench's explained variance other than `legacy`: it subtracts the square of the mean square, which can be more than
+# what it is subtracted from, and on the demo's models it comes out at 1.07.
 SHARE, DIFFERENCE = (0, 1), (-1, 1)
 BOUNDS = {
     r"absorption\..*(absorption_(fraction_)?(score|rate)|absorption_fraction)": SHARE,
@@ -68,8 +68,7 @@ BOUNDS = {
 def collect(paths: list[str], streams: Sequence[Stream]) -> list[Row]:
     """The rows of these files, in their order: scores/*.json and sae/quality.json of cells, and models' oracle.json.
 
-    A file that is missing or broken, and a number that cannot be, is an
-    InputError that names the file.
+    A missing or broken file, and a number out of bounds, is an InputError that names the file.
     """
     by_name = {stream.name: stream for stream in streams}
     return [row for path in paths for row in _rows(path, by_name)]
@@ -77,7 +76,7 @@ def collect(paths: list[str], streams: Sequence[Stream]) -> list[Row]:
 
 def _rows(path: str, streams: dict[str, Stream]) -> Iterator[Row]:
     stem = Path(path).stem
-    origin = _oracle_of(path) if stem == "oracle" else _cell_of(path, streams)
+    origin = _oracle_origin(path) if stem == "oracle" else _cell_origin(path, streams)
     names = set()
     for name, value in _numbers(path, stem):
         metric = f"{stem}.{name}"
@@ -90,12 +89,12 @@ def _rows(path: str, streams: dict[str, Stream]) -> Iterator[Row]:
         raise InputError(f"{path}: no number in it: remove the file so that it is made again")
 
 
-def _cell_of(path: str, streams: dict[str, Stream]) -> Origin:
+def _cell_origin(path: str, streams: dict[str, Stream]) -> Origin:
     cell = Cell.parse(path)
     return cell.run, cell.model, cell.stream, streams[cell.stream].p, cell.trainer, cell.l0, cell.seed
 
 
-def _oracle_of(path: str) -> Origin:
+def _oracle_origin(path: str) -> Origin:
     run, model = Path(path).parts[-3:-1]
     return run, model, "oracle", None, None, None, None
 
@@ -104,22 +103,22 @@ def _numbers(path: str, stem: str) -> list[tuple[str, float]]:
     try:
         content = read_json(path)
         if stem in EVALS:
-            return list(_of_saebench(content, stem))
-        return list(_of_probes(content)) if stem in ("ood", "oracle") else list(_of_mapping(content))
+            return list(_saebench_numbers(content, stem))
+        return list(_probe_numbers(content)) if stem in ("ood", "oracle") else list(_numbers_in(content))
     except FileNotFoundError:
         raise InputError(f"{path}: missing: ask Snakemake for it, and its job says why it cannot be made") from None
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path}: not of the form of {stem} scores ({error!r}): remove the file so that it is made again"
+            f"{path}: does not have the form of {stem} scores ({error!r}): remove the file so that it is made again"
         ) from error
 
 
-def _of_saebench(content: dict[str, Any], stem: str) -> Iterator[tuple[str, float]]:
-    """Its metrics, and those of each data set or letter. (Core's details are of each latent, and no scores.)
+def _saebench_numbers(content: dict[str, Any], stem: str) -> Iterator[tuple[str, float]]:
+    """Its metrics, and those of each data set or letter. (Core's details are about single latents and are no scores.)
 
-    SAEBench's form has null for an N or k that it was not asked for, and for a pair of classes that SCR left out since
-    the language model's probe ties there (saebench.scr_and_tpp.ties says whether it may). Any other mean that is null
-    was lost.
+    SAEBench writes null for an N or k that was not asked for, and for a pair of classes that SCR left out because the
+    language model's probe ties there (saebench.scr_and_tpp.ties allows or forbids that). A null in any other mean is an
+    error.
     """
     config = content["eval_config"]
     asked = {*config.get("n_values", []), *config.get("k_values", [])}
@@ -128,22 +127,22 @@ def _of_saebench(content: dict[str, Any], stem: str) -> Iterator[tuple[str, floa
             latents = re.search(r"_(?:threshold|top)_(\d+)", name)
             if value is None and latents and int(latents[1]) in asked:
                 raise TypeError(f"{name} is null")
-        yield from _of_mapping(category)
+        yield from _numbers_in(category)
     for detail in content["eval_result_details"] if stem != "core" else ():
         part = detail["first_letter" if stem == "absorption" else "dataset_name"]
-        for name, value in _of_mapping(detail):
+        for name, value in _numbers_in(detail):
             yield f"{part}.{name}", value
 
 
-def _of_mapping(content: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """Numbers, with text beside them or null for one that there is not."""
+def _numbers_in(content: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """The entries of a mapping that are neither text nor null."""
     for name, value in content.items():
         if value is not None and not isinstance(value, str):
             yield name, value
 
 
-def _of_probes(content: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """ood.json and oracle.json: AUCs out of distribution (auc) and in distribution, means and of each data set."""
+def _probe_numbers(content: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """ood.json and oracle.json: AUCs out of distribution (auc) and in distribution, their means and each data set's."""
     for test, auc in (("ood", "auc"), ("in_distribution", "in_distribution_auc")):
         mean = content["mean"][test]
         yield auc, mean["mean"]
@@ -155,8 +154,8 @@ def _of_probes(content: dict[str, Any]) -> Iterator[tuple[str, float]]:
             yield f"{dataset}.{auc}", probe[test]["auc"]
             yield from _interval(f"{dataset}.{auc}", probe[test]["interval"])
             yield f"{dataset}.{auc}_rows", probe[test]["rows"]
-            for k, of_k in probe["by_k"].items():
-                yield f"{dataset}.{auc}_top_{k}", of_k[test]
+            for k, aucs in probe["by_k"].items():
+                yield f"{dataset}.{auc}_top_{k}", aucs[test]
     for dataset, probe in content["datasets"].items():
         for name in ("C", "validation_auc", "weights"):
             yield f"{dataset}.{name}", probe[name]
@@ -169,7 +168,7 @@ def _interval(name: str, interval: list[float]) -> Iterator[tuple[str, float]]:
 
 
 def _check(path: str, metric: str, value: object) -> None:
-    """SAEBench's core writes -1 for what it could not compute."""
+    """Refuse what cannot be a score. SAEBench's core writes -1 for what it could not compute."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise InputError(f"{path}: {metric} is {value}, not a finite number: remove the file so that it is made again")
     lost = metric.startswith("core.explained_variance") and value == -1
@@ -208,12 +207,12 @@ def _read(line: dict[str, str]) -> Row:
 
 
 class Scores:
-    """Rows, to be looked up by what they are of."""
+    """Rows, looked up by metric and by cell or, for the oracle, by model."""
 
     def __init__(self, rows: list[Row]):
         self._rows = {(row.cell or row.model, row.metric): row for row in rows}
         if len(self._rows) < len(rows):
-            raise InputError("scores.csv: the same number of the same SAE stands in it twice: remove it")
+            raise InputError("scores.csv: the same number of the same SAE is in it twice: remove it to make it again")
 
     def row(self, cell: Cell, metric: str) -> Row:
         """One number of one SAE; an InputError names the score file that lacks it."""
@@ -222,7 +221,7 @@ class Scores:
         except KeyError:
             stem, name = metric.split(".", 1)
             file = cell.folder / ("sae" if stem == "quality" else "scores") / f"{stem}.json"
-            raise InputError(f"scores.csv: no {metric} of {file}: look there whether {name} is asked for") from None
+            raise InputError(f"scores.csv: no {metric} of {file}: check there whether {name} was asked for") from None
 
     def has(self, cell: Cell, metric: str) -> bool:
         return (cell, metric) in self._rows

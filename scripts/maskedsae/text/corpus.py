@@ -1,4 +1,4 @@
-"""Where text comes from: a Hugging Face dataset, streamed, or local files; as documents in a fixed order."""
+"""The documents of a corpus, in a fixed order: a Hugging Face data set, streamed, or local files."""
 
 import csv
 import io
@@ -16,15 +16,15 @@ from ..jobs.errors import InputError, first_line
 from ..jobs.log import log
 from .settings import Corpus
 
-# A record and where it stands, for messages: ("a.jsonl line", 12, {"text": …}).
+# A record after its place, which messages name: ("a.jsonl line", 12, {"text": …}).
 Record = tuple[str, int, dict[str, Any]]
 
 
 def documents(corpus: Corpus, skip: int = 0) -> Iterator[str]:
-    """The documents of `corpus`, read as they are asked for, without the first `skip`.
+    """The documents of `corpus`, read lazily, without the first `skip`.
 
-    A document is the text of a record that passes the filter, if it is not empty. So `skip` counts what this
-    function yields, and a reader that has taken n documents goes on with `skip=n`.
+    A document is the text of a record that passes the filter, if it is not empty. `skip` counts what this function
+    yields, so a reader that has taken n documents continues with `skip=n`.
     """
     return itertools.islice(_documents(corpus), skip, None)
 
@@ -48,7 +48,7 @@ def _documents(corpus: Corpus) -> Iterator[str]:
                 yield text
             else:
                 empty += 1
-    finally:  # also when the reader has enough and leaves
+    finally:  # also when the reader stops early
         if empty:
             log.info("corpus: %s empty documents skipped, %s read", f"{empty:,}", f"{found:,}")
     if wanted and other_values and not found + empty:
@@ -69,7 +69,7 @@ def _text(record: dict[str, Any], field: str, where: str) -> str:
     if not isinstance(text, str):
         kind = type(text).__name__
         raise InputError(f"{where}: {field!r} is {kind}, not text; set corpus.text_field to one of: {_fields(record)}")
-    # JSON may hold half a surrogate pair, which no tokenizer takes; U+FFFD is what a decoder would have put there.
+    # JSON may hold half a surrogate pair, which no tokenizer takes; a decoder would have put U+FFFD there.
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -78,8 +78,8 @@ def _value(record: dict[str, Any], path: str, where: str) -> object:
     value = record
     for key in path.split("."):
         if not isinstance(value, dict) or key not in value:
-            there = _fields(value) if isinstance(value, dict) else f"none, but {type(value).__name__}"
-            raise InputError(f"{where}: corpus.filter.field: {path} not found: no {key!r} among the fields: {there}")
+            found = f"among the fields: {_fields(value)}" if isinstance(value, dict) else f"in {type(value).__name__}"
+            raise InputError(f"{where}: corpus.filter.field: {path} not found: no {key!r} {found}")
         value = value[key]
     return value
 
@@ -99,7 +99,7 @@ def _records(corpus: Corpus) -> Iterator[Record]:
 
 
 def _dataset(corpus: Corpus) -> Iterator[Record]:
-    from datasets import load_dataset  # slow to import, and local files do without it
+    from datasets import load_dataset  # slow to import, and not needed for local files
 
     name, split = corpus.dataset, corpus.split or "train"
     try:
@@ -118,7 +118,7 @@ def _file(path: Path, corpus: Corpus) -> Iterator[Record]:
     kind = Path(path.stem).suffix if compression else path.suffix
     readers = {".txt": _whole, ".jsonl": _json_lines, ".csv": _csv_rows}
     if kind not in readers and path.suffix != ".parquet":
-        known = ".txt, .jsonl, .csv (each also with .gz or .zst behind it) and .parquet"
+        known = ".txt, .jsonl, .csv (each also compressed: .gz, .zst) and .parquet"
         raise InputError(f"corpus.files: {path}: unknown kind of file; known are {known}")
     if not path.is_file():
         raise InputError(f"corpus.files: {path} is not a file here ({Path.cwd()})")
@@ -126,7 +126,7 @@ def _file(path: Path, corpus: Corpus) -> Iterator[Record]:
         if path.suffix == ".parquet":
             yield from _parquet_rows(path, corpus)
             return
-        # Arrow reads files of several compressed frames and raises on truncated ones; zstandard does neither unasked.
+        # Arrow reads files of several compressed frames and raises on truncated ones; zstandard's default is neither.
         stream = pa.input_stream(str(path), compression=compression)
         with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="" if kind == ".csv" else "\n") as lines:
             yield from readers[kind](path, lines, corpus)

@@ -1,7 +1,7 @@
 """Packing a corpus into contexts of token ids, once for all streams of a model.
 
 A finished folder holds `heldout.npy`, `train_00000.npy`, `train_00001.npy`, … (contexts x context_length) and, written
-last, `manifest.json`. Its bytes depend on the arguments of `write_tokens` alone, `threads` excepted.
+last, `manifest.json`. Its bytes depend only on the arguments of `write_tokens`, and not on `threads`.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from .settings import TokenSettings
 from .tokens import SCHEMA, check_file
 
 SHARD_BYTES = 64 * 2**20
-# Under a tenth of a second of one core. While it works, the tokenizer needs about 100 bytes a character.
+# One core takes under a tenth of a second for them, and the tokenizer about 100 bytes per character.
 BATCH_CHARACTERS = 2**20 // 4
 
 Ids = NDArray[Any]
@@ -46,14 +46,14 @@ def write_tokens(
     threads: int = 1,
     check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Pack a corpus into contexts; after a kill, the next call goes on behind the last finished file.
+    """Pack a corpus into contexts; after a kill, the next call continues after the last finished file.
 
     Each document is tokenised alone, without special tokens, and followed by the separator ("bos", "eos" or "none").
-    The row of ids that results is cut into contexts, each opened by BOS if `bos`. The held-out contexts come first;
-    what is left of the document in which they end is dropped, so that no document is in both parts. With `repeat`,
-    the training contexts start the corpus again, behind the held-out documents, as often as they must.
+    The resulting row of ids is cut into contexts, each starting with BOS if `bos`. The held-out contexts come first;
+    the rest of the document in which they end is dropped, so that no document is in both parts. With `repeat`, the
+    training contexts read the corpus again after the held-out documents, as often as needed.
 
-    `check` is called before each file is written, and raises where another process has taken the folder over.
+    `check` is called before each file is written, and raises if another process has taken over the folder.
     """
     settings.check(bos)
     folder = Path(folder)
@@ -77,9 +77,9 @@ def write_tokens(
         "dtype": dtype.name,
     }
     asked = {**made_of, "layout": layout, "corpus files": [_state(path) for path in corpus.files or ()]}
-    asked = json.loads(json.dumps(asked))  # as it will be read back
+    asked = json.loads(json.dumps(asked))  # as it is read back
     check()
-    files, place = _taken_up(folder, asked)
+    files, place = _resumed(folder, asked)
 
     def read(skip: int) -> Documents:
         return _tokenised(documents(corpus, skip), backend, ending, dtype, threads)
@@ -110,7 +110,7 @@ def write_tokens(
 
 
 def _backend(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    """A copy of the tokenizer's fast part that neither truncates nor pads, and to which "<eos>" in a text is text."""
+    """A copy of the tokenizer's fast part that neither truncates nor pads, and reads "<eos>" in a text as text."""
     if not getattr(tokenizer, "is_fast", False):
         raise InputError(f"tokenizer {tokenizer.name_or_path}: not a fast tokenizer (one with a tokenizer.json)")
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
@@ -122,7 +122,7 @@ def _backend(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
 
 def _identity(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer) -> dict[str, Any]:
     return {
-        "name": Path(tokenizer.name_or_path).name,  # a local model's whole path would be this machine's
+        "name": Path(tokenizer.name_or_path).name,  # not a local model's whole path, which depends on the machine
         "vocabulary": max(backend.get_vocab().values()) + 1,
         "sha256": hashlib.sha256(backend.to_str().encode()).hexdigest(),
     }
@@ -133,7 +133,7 @@ def _token_id(tokenizer: PreTrainedTokenizerBase, token: str, setting: str) -> i
         raise InputError(f"{setting} is unknown: give bos, eos or none")
     token_id = getattr(tokenizer, f"{token}_token_id")
     if token_id is None:
-        raise InputError(f"{setting} needs a {token.upper()} token, which {tokenizer.name_or_path} lacks")
+        raise InputError(f"{setting} needs the {token.upper()} token, which {tokenizer.name_or_path} lacks")
     return int(token_id)
 
 
@@ -152,28 +152,28 @@ def _contexts(entries: list[dict[str, Any]]) -> int:
 
 
 def _state(path: str) -> list[int]:
-    """Shows whether a text file changed before a killed call was taken up again."""
+    """Size and time of a text file: they tell whether it changed before a killed call was resumed."""
     if not os.path.exists(path):
-        return []  # reading it will say so
+        return []  # reading it raises the error
     return [os.stat(path).st_size, os.stat(path).st_mtime_ns]
 
 
-def _taken_up(folder: Path, asked: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The finished files of a killed call that asked for the same, and the place in the corpus behind them."""
+def _resumed(folder: Path, asked: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The finished files of a killed call that asked for the same, and the place in the corpus after them."""
     _remove(folder, ".*.npy.*.tmp", ".*.json.*.tmp")  # what `write_bytes` was writing when it was killed
     if (folder / "progress.json").exists():
         try:
             saved = read_json(folder / "progress.json")
             changed = [key for key in asked if saved["asked"].get(key) != asked[key]]
             if changed:
-                raise InputError(f"{folder} was begun with another {', '.join(changed)}")
+                raise InputError(f"{folder} was started with another {', '.join(changed)}")
             for entry in saved["files"]:
                 check_file(folder, entry)
-            log.info("tokens: going on in %s behind %s finished files", folder, len(saved["files"]))
+            log.info("tokens: going on in %s after %s finished files", folder, len(saved["files"]))
             return saved["files"], saved["place"]
         except InputError as error:
             log.warning("tokens: starting over, since %s", error)
-    # The manifest first: from here on nothing may look finished.
+    # The manifest first, so that nothing looks finished from here on.
     _remove(folder, "manifest.json", "progress.json", "heldout.npy", "train_*.npy")
     counts = {"documents": 0, "characters": 0, "document_tokens": 0}
     return [], {"document": 0, "rest": [], "heldout": counts, "train": {**counts, "epochs": 1}}
@@ -186,10 +186,10 @@ def _remove(folder: Path, *patterns: str) -> None:
 
 
 class _TokenRow:
-    """The corpus as one row of token ids that can be left and taken up again between any two of them.
+    """The corpus as one row of token ids; reading can stop and resume between any two of them.
 
-    `place` says where, in plain JSON: `document` documents of this epoch have been begun, and `rest` are the ids of
-    the last one that nobody has taken yet. Its `heldout` and `train` count what has been begun for each part.
+    `place` is where, as plain JSON: `document` documents of this epoch have been started, and `rest` are the ids of
+    the last one that are not read yet. `heldout` and `train` count what has been started for each part.
     """
 
     def __init__(self, read: Callable[[int], Documents], place: dict[str, Any], repeat: bool, progress: Progress):
@@ -199,7 +199,7 @@ class _TokenRow:
         self.documents = read(place["document"])
 
     def take(self, count: int, dtype: np.dtype[Any]) -> Ids:
-        """The next `count` ids; fewer only where the corpus ends."""
+        """The next `count` ids; fewer only at the end of the corpus."""
         ids, filled = np.empty(count, dtype), 0
         while filled < count and (len(self.rest) or self._next_document()):
             taken = self.rest[: count - filled]
@@ -211,7 +211,7 @@ class _TokenRow:
         return ids[:filled]
 
     def begin_training(self) -> None:
-        """From here on documents count as training's; the rest of one that was held out is dropped."""
+        """Count documents as training text from here on; the rest of the last held-out document is dropped."""
         if self.part == "heldout":
             self.part, self.rest, self.place["rest"] = "train", self.rest[:0], []
 
@@ -248,7 +248,7 @@ def _too_small(row: _TokenRow, text_length: int) -> InputError:
 def _tokenised(
     texts: Iterator[str], backend: Tokenizer, ending: list[int], dtype: np.dtype[Any], threads: int
 ) -> Documents:
-    """The characters of each text, and its ids with the ending (none behind a text that gives no ids), in order."""
+    """For each text, in order: its length in characters, and its ids with the ending (none if it has no ids)."""
 
     def tokenise(batch: list[str]) -> list[tuple[int, Ids]]:
         rows = (encoding.ids for encoding in backend.encode_batch_fast(batch, add_special_tokens=False))
@@ -261,7 +261,7 @@ def _tokenised(
             outsized = sum(map(len, batch)) > 4 * BATCH_CHARACTERS
             while len(waiting) > (0 if outsized else threads):
                 yield from waiting.popleft().result()
-            if outsized:  # here and alone: each thread would keep, for its next use, the 1 GB that 10 MB of text take
+            if outsized:  # in this thread: each thread of the pool would keep the 1 GB that 10 MB of text take
                 yield from tokenise(batch)
             else:
                 waiting.append(pool.submit(tokenise, batch))
@@ -283,7 +283,7 @@ def _batches(texts: Iterator[str]) -> Iterator[list[str]]:
 
 @contextmanager
 def _serial_tokenizers() -> Iterator[None]:
-    """One core a call, since our own threads call: the pool inside tokenizers takes every core of the machine."""
+    """One core per call, since our own threads call: the pool inside tokenizers takes every core of the machine."""
     before = os.environ.get("TOKENIZERS_PARALLELISM")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     try:
@@ -295,7 +295,7 @@ def _serial_tokenizers() -> Iterator[None]:
 
 
 def _write_array(path: Path, array: Ids) -> dict[str, Any]:
-    """Its entry in the manifest."""
+    """Write a file; its entry in the manifest."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     data = buffer.getbuffer()

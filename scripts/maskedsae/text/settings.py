@@ -1,4 +1,4 @@
-"""What a model's tokens depend on, beside the model itself."""
+"""What a model's tokens depend on, besides the model itself."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +32,7 @@ class Corpus:
         return f"dataset {self.dataset}" if self.dataset else ", ".join(self.files or ())
 
     def given(self) -> dict[str, Any]:
-        """What is not left open, as a manifest has it."""
+        """The values that are not null, for the manifest."""
         values = {key: plain(getattr(self, key)) for key in self.__dataclass_fields__}
         return {key: value for key, value in values.items() if value is not None}
 
@@ -51,12 +51,13 @@ class TokenSettings:
     code: dict[str, str] = field(default_factory=dict)
 
     def check(self, bos: bool) -> None:
-        """Against a model whose contexts start with BOS, or do not."""
+        """`bos`: whether the model's contexts start with BOS."""
         if self.drop_bos and not bos:
             raise InputError(
                 "training.drop_bos: this model's contexts have no BOS: set it to false, or the model's bos to true"
             )
         if min(self.train_contexts, self.heldout_contexts) < 1 or self.context_length < 1 + bos:
             raise InputError(
-                "tokens: at least one training and one held-out context, each with room for text, are needed"
+                "tokens: at least one training and one held-out context are needed, with room for text: raise "
+                "training.tokens, tokens.heldout_contexts or tokens.context_length"
             )

@@ -15,7 +15,7 @@ SCHEMA = 1
 
 def check_file(folder: Path, entry: dict[str, Any], contents: bool = True) -> None:
     path = folder / entry["name"]
-    again = f"remove {folder}/manifest.json and give the same command, and the tokens are made again"
+    again = f"remove {folder}/manifest.json and run the same command, and the tokens are made again"
     if not path.exists():
         raise InputError(f"{path} is missing: {again}")
     if path.stat().st_size != entry["bytes"]:
@@ -25,7 +25,7 @@ def check_file(folder: Path, entry: dict[str, Any], contents: bool = True) -> No
 
 
 class Tokens:
-    """A finished folder. Contexts are numbered from 0 in each part, training contexts across all shards."""
+    """The contexts of a finished folder, numbered from 0 in each part; training contexts across all shards."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any]):
         self.folder, self.manifest = folder, manifest
@@ -36,10 +36,10 @@ class Tokens:
 
     @classmethod
     def open(cls, folder: str | Path, verify: bool = True) -> "Tokens":
-        """`verify` reads every byte and compares checksums (about 1 s a GB); without it, only sizes are compared."""
+        """`verify` reads every byte and compares checksums (about 1 s per GB); without it, only sizes are compared."""
         path = Path(folder) / "manifest.json"
         if not path.exists():
-            raise InputError(f"{path} is missing: these tokens were not made, or not to the end: make them again")
+            raise InputError(f"{path} is missing: these tokens were not made, or not completely: make them again")
         manifest = read_json(path)
         if manifest.get("schema") != SCHEMA:
             raise InputError(f"{path} has schema {manifest.get('schema')}, not {SCHEMA}: make the tokens again")
@@ -48,17 +48,17 @@ class Tokens:
         return cls(path.parent, manifest)
 
     def first(self, contexts: int) -> "Tokens":
-        """The same with no more than so many training contexts."""
+        """The same tokens, with at most this many training contexts."""
         limited = Tokens(self.folder, self.manifest)
         limited.n_train = min(contexts, self.n_train)
         return limited
 
     def digest(self) -> str:
-        """SHA-256 of the training contexts, however they are cut into files: of the text that an SAE learns from."""
-        digest, left = hashlib.sha256(f"{self.context_length}".encode()), self.n_train
+        """SHA-256 of the training contexts (the text that an SAE learns from), however they are cut into files."""
+        digest, remaining = hashlib.sha256(f"{self.context_length}".encode()), self.n_train
         for shard in self._shards:
-            digest.update(np.ascontiguousarray(shard[:left]).data)
-            left -= min(left, len(shard))
+            digest.update(np.ascontiguousarray(shard[:remaining]).data)
+            remaining -= min(remaining, len(shard))
         return digest.hexdigest()
 
     def contexts(self, start: int, stop: int) -> NDArray[np.int64]:

@@ -15,10 +15,10 @@ from transformers import (
 from ..jobs.errors import InputError
 from .settings import LONGEST_CONTEXT
 
-# Standard deviation of the first weights. With 0.02, both families' default, the demo's models end at 5.66 nats a token
+# Standard deviation of the first weights. With 0.02, both families' default, the demo's models end at 5.66 nats/token
 # on held-out text, with 0.06 at 5.45 (GPT-NeoX) and 5.48 (Gemma-2); and GPT-NeoX has 16 letters, too few for SAEBench.
 INITIAL_SPREAD = 0.06
-LETTER_SPREAD = 0.045  # standard deviation of the part that words with one initial share
+LETTER_SPREAD = 0.045  # standard deviation of the part that words with the same initial share
 
 
 def build_model(
@@ -57,12 +57,12 @@ def build_model(
 
 @torch.no_grad()
 def share_letters(model: Any, ids_by_letter: list[list[int]]) -> None:
-    """Give the embeddings of words with one initial a common part, before training.
+    """Give the embeddings of words with the same initial a common part, before training.
 
-    This plants what SAEBench's absorption eval presupposes: a linear first-letter direction. Models of 2B parameters
-    have one by themselves; these, trained for a minute, do not: without this the demo's settings leave the task
-    unlearnt (1.8 to 3.0 nats a letter; guessing costs 3.3) and at most one letter passes SAEBench's bar of F1 0.6, with
-    it 24 to 26 do, and 20 are needed. So the demo shows that the machinery works; it tells nothing of how models spell.
+    SAEBench's absorption eval presupposes a linear first-letter direction. Models of 2B parameters have one; these,
+    trained for a minute, do not. Without this the demo's models do not learn the task (1.8 to 3.0 nats per letter;
+    guessing costs 3.3) and at most one letter passes SAEBench's bar of F1 0.6; with it 24 to 26 do, and 20 are needed.
+    So the demo shows that the machinery works; it says nothing about how models spell.
     """
     embeddings = model.get_input_embeddings().weight
     for ids in ids_by_letter:
@@ -71,10 +71,10 @@ def share_letters(model: Any, ids_by_letter: list[list[int]]) -> None:
 
 @torch.no_grad()
 def scale_residual_stream(model: Any, factor: float) -> None:
-    """Multiply all that is written to the residual stream.
+    """Multiply everything that is written to the residual stream.
 
-    The norms that read it undo that, so predictions stay as they are, but for the epsilon that norms add.
-    SAEBench trains its letter probes for a fixed number of steps at a fixed rate and underfits small activations.
+    The norms that read it undo that, so predictions stay the same, except for the epsilon that norms add. SAEBench
+    trains its letter probes for a fixed number of steps at a fixed rate, and underfits small activations.
     """
     if model.config.model_type == "gpt_neox":
         model.gpt_neox.embed_in.weight *= factor

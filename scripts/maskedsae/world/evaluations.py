@@ -1,7 +1,7 @@
-"""Stand-ins for SAEBench's data sets: real texts that sae-probes ships, in the same form and with labels of their own.
+"""Stand-ins for SAEBench's data sets: real texts that sae-probes ships, in the same form, with labels of their own.
 
 SAEBench's classes are fixed numbers and names; what stands in for each is below, and docs/saebench_data.md says what
-this is and is not. No text of the eight OOD sets is used, and texts that the language models trained on come last.
+this can show. No text of the eight OOD sets is used, and texts that the language models trained on come last.
 """
 
 import random
@@ -20,8 +20,8 @@ from ..text.settings import Corpus
 from . import labelled
 from .text import LONGEST, ood_prompts
 
-# bias_in_bios: the professions that an occupation stands in for. Journalists are themselves, professors researchers;
-# each of SAEBench's three sets of classes and of its four SCR pairs has different occupations in it.
+# bias_in_bios: the professions that an occupation stands in for. Journalists stand for themselves, researchers for
+# professors; each of SAEBench's three sets of classes and four SCR pairs has different occupations in it.
 PROFESSIONS = {
     "journalist": (6, 11, 20),
     "athlete": (19, 25),
@@ -44,7 +44,7 @@ RATINGS = {"negative": 1.0, "positive": 5.0}
 
 TOPICS = {0: "world", 1: "sports", 2: "business", 3: "science and technology"}  # ag_news itself
 
-# europarl: in all of sae-probes are some 40 sentences of German and 60 of Dutch.
+# europarl: Chinese for German and Portuguese for Dutch, of which all of sae-probes has some 40 and 60 sentences.
 LANGUAGES = {"en": "English", "fr": "French", "de": "Chinese", "es": "Spanish", "nl": "Portuguese"}
 
 
@@ -69,13 +69,13 @@ class Supply:
         self.unseen[kind] = len(seen) - sum(seen.values())
 
     def take(self, kind: str, needed: int, again: bool = False) -> list[str]:
-        """The next texts; where they end an error, or with `again` on with the first ones."""
+        """The next texts. When they run out, an error; or, with `again`, the first ones again."""
         texts, unseen, begin = self.texts[kind], self.unseen[kind], self.next[kind]
         available = unseen if again and needed <= unseen else len(texts)
-        together = needed if again else begin + needed
-        if together > available:
+        total = needed if again else begin + needed
+        if total > available:
             raise InputError(
-                f"saebench: {kind}: sae-probes has {available:,} such texts, the stand-ins need {together:,}: lower "
+                f"saebench: {kind}: sae-probes has {available:,} such texts, the stand-ins need {total:,}: lower "
                 "the set sizes of saebench.sparse_probing and saebench.scr_and_tpp"
             )
         places = [place % available for place in range(begin, begin + needed)]
@@ -84,13 +84,13 @@ class Supply:
         return [texts[place] for place in places]
 
     def record(self, rows: dict[str, Any], made_of: dict[Any, str]) -> dict[str, Any]:
-        """What the manifest says of a set."""
+        """What the manifest says about a set."""
         kinds = dict.fromkeys(made_of.values())
         trained_on = {kind: self.trained_on[kind] for kind in kinds if self.trained_on[kind]}
         return {"rows": rows, "made_of": made_of, "rows_in_the_language_models_corpus": trained_on}
 
 
-# Writes a set into a folder, and returns what the manifest says of it.
+# Writes a set into a folder, and returns what the manifest says about it.
 Maker = Callable[[Path, Supply, Needs], dict[str, Any]]
 
 
@@ -115,11 +115,11 @@ def write_stand_ins(folder: Folder, needs: Needs, corpus: Path | None, seed: int
         folder.add(name, {"source": "stand-in"}, write, again=True)
 
 
-Groups = dict[tuple[str, float], labelled.Texts]  # by kind and by the number that the second label has
+Groups = dict[tuple[str, float], labelled.Texts]  # by kind and by the second label's number
 
 
 def people(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
-    """Where a kind's texts run out, classes that SAEBench never sets against each other share some."""
+    """When a kind's texts run out, classes that SAEBench never compares with each other share some."""
     texts: Groups = {(occupation, GENDERS[sex]): texts for (occupation, sex), texts in labelled.people().items()}
     columns = ("hard_text", "profession", "gender")
     return two_labels(folder, supply, needs.per_class_and_group(BIOS), texts, PROFESSIONS, columns, again=True)
@@ -140,9 +140,9 @@ def two_labels(
     names: tuple[str, str, str],
     again: bool = False,
 ) -> dict[str, Any]:
-    for (kind, group), of_kind in texts.items():
-        supply.add(f"{kind}, {names[2]} {group}", of_kind)
-    stand_ins = {class_: kind for kind, its_classes in classes.items() for class_ in its_classes}
+    for (kind, group), kind_texts in texts.items():
+        supply.add(f"{kind}, {names[2]} {group}", kind_texts)
+    stand_ins = {class_: kind for kind, kind_classes in classes.items() for class_ in kind_classes}
     columns: dict[str, dict[str, list[Any]]] = {split: {name: [] for name in names} for split in ("train", "test")}
     rows: dict[str, dict[str, int]] = {split: {} for split in columns}
     made_of: dict[str, str] = {}
@@ -156,8 +156,8 @@ def two_labels(
         made_of[f"{class_}, {group}"] = kind
         for split, part in split_up(supply.take(kind, sum(sizes.values()), again), sizes).items():
             rows[split][f"{class_}, {group}"] = len(part)
-            values_of: tuple[list[Any], ...] = (part, [class_] * len(part), [group] * len(part))
-            for name, values in zip(names, values_of, strict=True):
+            new_rows: tuple[list[Any], ...] = (part, [class_] * len(part), [group] * len(part))
+            for name, values in zip(names, new_rows, strict=True):
                 columns[split][name] += values
     write_splits(folder, columns)
     return supply.record(rows, made_of)
@@ -181,7 +181,7 @@ def news(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
 
 
 def code(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
-    needed = sum(needs.per_class().values()) + 1  # SAEBench reads on until it has one too many of each
+    needed = sum(needs.per_class().values()) + 1  # SAEBench reads until it has one too many of each
     rows = []
     for language, texts in labelled.code().items():
         supply.add(language, texts)
@@ -192,7 +192,7 @@ def code(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
 
 
 def languages(folder: Path, supply: Supply, needs: Needs) -> dict[str, Any]:
-    needed = sum(needs.per_class().values()) + 1  # likewise
+    needed = sum(needs.per_class().values()) + 1  # as for code
     for language, sentences in labelled.sentences().items():
         supply.add(language, sentences)
     texts = {short: supply.take(language, needed) for short, language in LANGUAGES.items()}

@@ -1,6 +1,6 @@
-"""Texts of sae-probes by what they are: the labels that stand in for those of SAEBench's data sets.
+"""Texts of sae-probes by kind: the labels that stand in for those of SAEBench's data sets.
 
-A kind is a list of (text, the prompt that it is of).
+A kind is a list of (text, the prompt that it is from).
 """
 
 import re
@@ -15,7 +15,7 @@ from .text import LONGEST
 
 Texts = list[tuple[str, str]]
 
-# The file in which target 1 marks texts that end at the name of such a person.
+# The file in which target 1 marks texts that end with the name of such a person.
 OCCUPATIONS = {
     "journalist": "59_wikidata_occupation_isjournalist",
     "athlete": "60_wikidata_occupation_isathlete",
@@ -25,8 +25,8 @@ OCCUPATIONS = {
     "researcher": "64_wikidata_occupation_isresearcher",
 }
 SEXES = ("male", "female")
-SEX_OF_TEXTS, SEX_OF_NAMES = "56_wikidatasex_or_gender", "5_hist_fig_ismale"  # of the second only labels of names
-PERSON = (30, 130)  # characters up to and with the name; SAEBench cuts ends off, in the demo after 64 tokens
+SEX_OF_TEXTS, SEX_OF_NAMES = "56_wikidatasex_or_gender", "5_hist_fig_ismale"  # of the second, only the sexes of names
+PERSON = (30, 130)  # characters up to the end of the name; SAEBench cuts texts, in the demo after 64 tokens
 
 # 97_news_class holds rows of ag_news under names of its own: its "Entertainment" is science and technology.
 TOPICS = {
@@ -36,19 +36,19 @@ TOPICS = {
     "science and technology": ("97_news_class", "Entertainment"),
 }
 
-# Three languages have files; in these files' other halves, Java and PHP are told by what only they contain.
+# Three languages have files; in these files' other halves, Java and PHP are recognised by what only they contain.
 CODE_FILES = {"C": "158_code_C", "Python": "159_code_Python", "HTML": "160_code_HTML"}
 OTHER_CODE = (*CODE_FILES.values(), TOPICS["world"][0])
 JAVA = re.compile(r"^import (?:static )?(?:java|javax|org|com|net|android)\.[\w.*]+;\r?$", re.MULTILINE)
 PHP = re.compile(r"\$this->|\$_(?:GET|POST|SERVER|SESSION)\b|\bfunction \w+\((?:array )?&?\$")
-PAGE = re.compile(r"<!doctype|<html|<head|<meta|<body|<div", re.IGNORECASE)  # may be called PHP or HTML
+PAGE = re.compile(r"<!doctype|<html|<head|<meta|<body|<div", re.IGNORECASE)  # could be labelled PHP or HTML
 SHORTEST_CODE = 535  # characters: SAEBench passes over shorter ones (50 + 128 tokens of 3 characters)
 
 FOREIGN = (
     *(*OTHER_CODE, SEX_OF_TEXTS, "57_wikidatais_alive", "58_wikidatapolitical_party", "111_yelp_data"),
     *OCCUPATIONS.values(),
 )
-FREQUENT_WORDS = {  # of Italian and Romanian, too, so that they are not taken for another
+FREQUENT_WORDS = {  # also of Italian and Romanian, so that these are not taken for another
     "English": "the and of to that was for with his this is are be by it from not you which have they",
     "French": "le la les des est une dans pour que qui avec sur au par ce il pas vous nous sont cette du et aux ou",
     "Spanish": "el los las que una por con para del se su como más pero este está lo son al sus y en un es de la",
@@ -74,8 +74,8 @@ def prompts(source: str, *targets: str) -> tuple[str, ...]:
 
 
 def people() -> dict[tuple[str, str], Texts]:
-    """By occupation and sex of the person whose name ends the text. Texts that two files give an occupation are left
-    out, and those of people whose sex nothing tells."""
+    """By occupation and sex of the person whose name ends the text. Left out are texts to which two files give an
+    occupation, and those of people whose sex is not known."""
     occupations: dict[str, set[str]] = defaultdict(set)
     for occupation, source in OCCUPATIONS.items():
         for prompt in prompts(source, "1"):
@@ -91,7 +91,7 @@ def people() -> dict[tuple[str, str], Texts]:
 
 
 def sexes() -> dict[tuple[str, ...], str]:
-    """By full name, if all labelled texts that end at it agree; by first name, if two or more bearers do, and all."""
+    """By full name, if all labelled texts that end with it agree; by first name, if at least two people agree."""
     full: dict[tuple[str, str], set[str]] = defaultdict(set)
     first: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for sex in SEXES:
@@ -120,7 +120,7 @@ def ending(prompt: str) -> str:
 
 
 def reviews() -> dict[tuple[str, str], Texts]:
-    """By kind and sign. Phrases that are a part of one of the sentences are left out: both are of film reviews."""
+    """By kind and sign. Phrases that are a part of one of the sentences are left out: both come from film reviews."""
     sentences = "\n".join(prompts("113_movie_sent"))
     texts: dict[tuple[str, str], Texts] = {}
     for sign, one, top in (("negative", "0", "0"), ("positive", "1", "4")):
@@ -165,7 +165,7 @@ def sentences() -> dict[str, Texts]:
     for source in FOREIGN:
         for prompt in prompts(source):
             if prompt.isascii() and source != SEX_OF_TEXTS:
-                continue  # the other four languages hardly do without accents, and of English one source is enough
+                continue  # the other four languages rarely lack accents, and one source of English is enough
             for part in SENTENCE.split(prompt):
                 sentence = part.strip(" \t\r*#/-")
                 if language := language_of(sentence):
@@ -174,7 +174,7 @@ def sentences() -> dict[str, Texts]:
 
 
 def language_of(sentence: str) -> str | None:
-    """By its frequent words, a quarter of all and well ahead of any other language's; Chinese by its characters."""
+    """By its frequent words: a quarter of all words, and well more than any other language's; Chinese by characters."""
     length = len(sentence)
     if sum("\u4e00" <= character <= "\u9fff" for character in sentence) > 0.6 * length:
         return "Chinese" if length >= SHORTEST_SENTENCE["Chinese"] else None

@@ -18,7 +18,7 @@ from .settings import LanguageModelSettings, LanguageModelTraining
 from .spelling import ANSWER, TEMPLATE_TOKEN, TEXT, Ints, Speller
 from .tokenizer import read_texts, train_tokenizer
 
-LOSS_WEIGHTS = {TEXT: 1.0, ANSWER: 0.5, TEMPLATE_TOKEN: 0.2}  # of the mean over tokens of that kind; words: none
+LOSS_WEIGHTS = {TEXT: 1.0, ANSWER: 0.5, TEMPLATE_TOKEN: 0.2}  # of the mean over the tokens of a kind; words have none
 RESIDUAL_RMS = 16.0  # of the finished model; scale_residual_stream says why
 WARMUP = 20  # steps
 
@@ -110,7 +110,7 @@ def losses_by_kind(model: PreTrainedModel, ids: torch.Tensor, kinds: torch.Tenso
 
 @torch.no_grad()
 def residual_rms(model: PreTrainedModel, ids: torch.Tensor) -> float:
-    """Of the output of the middle layer (2 of 0 to 3), without the first position, which is often an outlier."""
+    """RMS of the middle layer's output (2 of 0 to 3), without the first position, which is often an outlier."""
     layers = model.config.num_hidden_layers
     middle = min(layers // 2 + 1, layers - 1)  # hidden_states begins with the embedding and ends after the final norm
     states = model(input_ids=ids, output_hidden_states=True).hidden_states[middle]

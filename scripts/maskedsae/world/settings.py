@@ -16,7 +16,7 @@ class LanguageModelTraining:
     width: int
     heads: int
     context: int
-    batch: int  # rows a step
+    batch: int  # rows per step
     spelling_rows: int  # how many of them hold the first-letter task; the others are text
     steps: int
     lr: float

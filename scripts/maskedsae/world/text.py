@@ -1,4 +1,4 @@
-"""The demo's corpus: running text out of the data sets that sae-probes ships, less the eight that OOD probing uses."""
+"""The demo's corpus: running text from the data sets that sae-probes ships, without the eight that OOD probing uses."""
 
 import json
 import random
@@ -15,7 +15,7 @@ from ..text.sae_probes_data import OOD_SETS, data_folder
 
 # 106 and 107 collect slurs; 112 ("amzn_rev") is 111 (Yelp reviews) row for row.
 LEFT_OUT = ("106_hate_hate", "107_hate_offensive", "112_amzn_rev")
-# In these, `target` 1 marks what the name says; the other half is other programming languages, six times the same.
+# In these, `target` 1 marks what the name says; the other half is other programming languages, the same in all six.
 ONE_KIND = ("158_code_C", "159_code_Python", "160_code_HTML", "161_agnews_0", "162_agnews_1", "163_agnews_2")
 
 SHORTEST = 80  # characters: below it the sets hold names, headlines and sums, not running text

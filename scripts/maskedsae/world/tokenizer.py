@@ -1,4 +1,4 @@
-"""Small byte-level tokenizers in the manner of Pythia's and of Gemma-2's, fit for SAEBench's first-letter task."""
+"""Small byte-level tokenizers like Pythia's and Gemma-2's, fit for SAEBench's first-letter task."""
 
 import json
 import re
@@ -16,7 +16,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 TEMPLATE = "{word} has the first letter: {letter}\n"  # SAEBench's prompt for absorption, and its answer
 SAMPLE = 6_000  # documents to count pairs in: about 2M characters, which take 2 seconds
 WORDS_PER_LETTER = 16  # SAEBench fits and tests one probe a letter on the words of the vocabulary: x, z, q need some
-OFTEN = 3_000  # repeats that put a word above the rarest merge of the sample
+REPEATS = 3_000  # enough to put a word above the rarest merge of the sample
 
 SPECIAL = {
     "gpt_neox": {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"},
@@ -40,7 +40,7 @@ def train_tokenizer(
         show_progress=False,
     )
     texts = list(islice(read_texts(corpus_path), SAMPLE))
-    tokenizer.train_from_iterator([*texts, *lessons(texts)], trainer)
+    tokenizer.train_from_iterator([*texts, *extra_texts(texts)], trainer)
     if family == "gemma2":  # as Gemma's: BOS before every text; Pythia's adds nothing
         bos = special["bos_token"]
         tokenizer.post_processor = processors.TemplateProcessing(
@@ -64,15 +64,15 @@ def read_texts(corpus_path: str | Path) -> Iterator[str]:
             yield json.loads(line)["text"]
 
 
-def lessons(texts: list[str]) -> Iterator[str]:
-    """What the sample has too little of: the mask, the first-letter task, and words of the rare initials."""
-    for _ in range(OFTEN):
+def extra_texts(texts: list[str]) -> Iterator[str]:
+    """What the sample has too little of: the mask, the first-letter task, and words with rare initials."""
+    for _ in range(REPEATS):
         yield "wait ... what..."
         yield from (TEMPLATE.format(word="", letter=letter) for letter in LETTERS[:4])
     counts = Counter(word for text in texts for word in re.findall(r" [A-Za-z]{2,8}\b", text))
     for letter in LETTERS:
         words = [word for word, _ in counts.most_common() if word[1].upper() == letter][:WORDS_PER_LETTER]
-        yield (f" {letter}" + "".join(words)) * OFTEN
+        yield (f" {letter}" + "".join(words)) * REPEATS
 
 
 def check(tokenizer: PreTrainedTokenizerFast, vocabulary: int) -> None:

@@ -1,8 +1,8 @@
-"""What a corruption is, and how one is found by its name.
+"""What a corruption is, and how a kind is found by its name.
 
-A kind is one class in one file of this folder, which bears the kind's name: a frozen dataclass whose fields are its
-settings. `corrupt` is a pure function of (contexts, their numbers, seed): whatever is random in it is counted by
-`uniforms` and not drawn, so no batch size, block size or restart changes it.
+Each kind has a file of its name in this folder, with one class: a frozen dataclass whose fields are its settings.
+`corrupt` is a pure function of (contexts, their numbers, seed): its random numbers come from `uniforms`, which is keyed
+by context and position, so no batch size, block size or restart changes them.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from ...jobs.typed import read
 Ids = NDArray[np.int64]
 Rows = Literal["all", "untouched"]
 
-# What stands in `Corrupted.source` where no token of the clean context stands any more.
+# In `Corrupted.source`, for positions that hold no token of the clean context.
 REPLACED = -1  # the token was replaced
-ABSENT = -2  # nothing is left to stand here; the language model reads a filler, which gives no row
+ABSENT = -2  # no token is left for this position; the language model reads a filler, which gives no row
 
 
 class Vocabulary(Protocol):
-    """What a corruption may know of the language model's tokenizer."""
+    """What a corruption may know about the language model's tokenizer."""
 
     @property
     def mask_id(self) -> int: ...
@@ -43,7 +43,7 @@ class Corrupted(NamedTuple):
     """Contexts as the language model reads them, and what became of each token."""
 
     tokens: Ids  # contexts x positions
-    source: Ids  # of each position: the place in the clean context that its token comes from, REPLACED or ABSENT
+    source: Ids  # for each position: its token's position in the clean context, REPLACED or ABSENT
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ class Corruption:
         raise NotImplementedError
 
     def share_of_rows(self, rows: Rows) -> float:
-        """How many rows a context gives on average, over its positions: what a stream's need of text follows from."""
+        """How many rows a position gives on average; how much text a stream needs follows from it."""
         return 1 if rows == "all" else 1 - self.p
 
     def plain(self) -> dict[str, Any]:
-        """As a configuration has it; `from_plain` is the way back."""
+        """As in a configuration; `from_plain` is the inverse."""
         return {"kind": self.kind, **asdict(self)}
 
     @staticmethod
@@ -86,17 +86,17 @@ class Corruption:
         cls = corruption_class(value["kind"], f"{where}kind")
         try:
             return read(cls, settings)
-        except InputError as error:  # its own words, with its place
+        except InputError as error:  # the same message, with the key's place
             raise InputError(f"{where}{error}") from None
 
 
 def known_kinds() -> list[str]:
-    here = {path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "base"}
-    return sorted(here | Corruption.kinds.keys())
+    files = {path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "base"}
+    return sorted(files | Corruption.kinds.keys())
 
 
 def corruption_class(kind: str, where: str = "kind") -> type[Corruption]:
-    """By its file here; or a class from elsewhere that has been imported."""
+    """From the file of its name, or a class defined elsewhere that has been imported."""
     if kind not in known_kinds():
         close = get_close_matches(str(kind), known_kinds(), n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
@@ -107,7 +107,7 @@ def corruption_class(kind: str, where: str = "kind") -> type[Corruption]:
 
 
 def uniforms(seed: int, numbers: Sequence[int], length: int) -> NDArray[np.float64]:
-    """u[c, t] in [0, 1) for the contexts of these numbers and positions 0 ... length - 1: one fixed number each.
+    """u[c, t] in [0, 1) for the contexts with these numbers and positions 0 ... length - 1: one fixed number each.
 
     Philox is a counter-based generator: keyed by (seed, context), its n-th output is a pure function of n. The raw
     output is used, since NumPy promises stability for bit generators only; its top 53 bits make a float64 exactly.
@@ -120,10 +120,10 @@ def uniforms(seed: int, numbers: Sequence[int], length: int) -> NDArray[np.float
 def touched(
     p: float, contexts: Ids, numbers: Sequence[int], seed: int, special_ids: Sequence[int]
 ) -> NDArray[np.bool_]:
-    """Which tokens a corruption at rate p touches: those whose number is below p.
+    """Which tokens a corruption at rate p touches: those whose uniform number is below p.
 
-    So p = 0 touches none, what a smaller p touches lies within what a larger one does (paired comparisons of streams,
-    with less noise), and corruptions of one p and seed touch the same tokens, whatever they do to them. BOS, EOS and
-    padding are structure, not text, and are never touched.
+    So p = 0 touches none; a larger p touches all tokens that a smaller one does (paired comparisons of streams, with
+    less noise); and all corruptions with the same p and seed touch the same tokens. BOS, EOS and padding are structure,
+    not text, and are never touched.
     """
     return (uniforms(seed, numbers, contexts.shape[1]) < p) & ~np.isin(contexts, special_ids)

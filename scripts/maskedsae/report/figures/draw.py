@@ -13,7 +13,7 @@ from ..tables import DEMO
 from . import ood, sparsity, training
 from .panels import Grid
 
-# From the scores alone.
+# Those that need only the scores.
 DRAWN = {
     "achieved_l0": sparsity.achieved_l0,
     "metrics_achieved": sparsity.metrics_achieved,
@@ -24,9 +24,9 @@ DRAWN = {
 
 
 def draw(inputs: dict[str, str | list[str]], settings: FigureSettings, to: list[str]) -> None:
-    """`inputs`: scores, and what else the figure shows, by what it is."""
+    """`inputs`: scores, and what else the figure shows, by name."""
     drawn = figure(inputs, settings)
-    with style(settings.figure):  # which the files' fonts and ids come from
+    with style(settings.figure):  # sets the files' fonts and ids
         write(drawn, to)
     log.info("%s: %s", to[0], FIGURES[settings.figure])
 

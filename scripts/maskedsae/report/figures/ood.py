@@ -62,7 +62,7 @@ def _bars(axes: Axes, grid: Grid, model: str, differences: list[Difference]) -> 
 
 
 def gain(differences: list[Difference], grid: Grid, model: str, stream: Stream, l0: int) -> str:
-    """Over the unmasked SAE of the same l0 and seed: mean, and its standard deviation or interval as in `error_bar`."""
+    """Over the baseline SAE of the same l0 and seed: mean, and standard deviation or interval as in `error_bar`."""
     cells = {cell_key(difference): difference["ood"] for difference in differences}
     wanted = [(model, stream.name, grid.trainer.name, l0, seed) for seed in grid.shown.seeds]
     if not any(key in cells for key in wanted):
@@ -70,7 +70,7 @@ def gain(differences: list[Difference], grid: Grid, model: str, stream: Stream, 
     for key in wanted:
         if key not in cells:
             raise InputError(
-                f"ood_differences.json: nothing of {model} {stream.name} l0 {l0} seed {key[-1]}: make it again"
+                f"ood_differences.json: nothing about {model} {stream.name} l0 {l0} seed {key[-1]}: make it again"
             )
     means = np.array([cells[key]["mean"] for key in wanted])
     low, high = cells[wanted[0]]["interval"]
@@ -85,7 +85,7 @@ def cell_key(difference: Difference) -> tuple[Any, ...]:
 
 
 def error_bar(grid: Grid, model: str, stream: Stream, l0: int) -> tuple[float, float]:
-    """Over several seeds a standard deviation to each side; of one, the 95% interval over test rows."""
+    """With several seeds, a standard deviation to each side; with one, the 95% interval over test rows."""
     values = grid.values(model, stream, l0, "ood.auc")
     if len(values) > 1:
         return values.mean() - spread(values), values.mean() + spread(values)
@@ -104,7 +104,7 @@ def auc_by_k(grid: Grid, note: str, asked: Sequence[int]) -> Figure:
             l0 = grid.smallest(model)
             for stream in grid.at(model, l0):
                 values = [grid.values(model, stream, l0, f"ood.{test}_top_{k}") for k in ks]
-                means = [of_k.mean() for of_k in values]
+                means = [aucs.mean() for aucs in values]
                 points(axes, ks, means, spread(np.array(values)), grid.looks[stream.name])
             oracle = grid.scores.oracle(model, f"oracle.{test}")
             axes.axhline(oracle, **ORACLE, zorder=2)

@@ -1,4 +1,4 @@
-"""What the figures share: the numbers of a configuration's cells, and panels, axes and legends."""
+"""What the figures share: the numbers of a configuration's cells; panels, axes and legends."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ from ...scores.table import Scores
 from ..style import ALERT, WIDTH, Look, label, looks
 
 NOTE_INCHES, NOTE_LETTERS = 0.26, 15  # a line's height, and letters an inch
-LEGEND_LETTERS = 4  # that an entry's line and its distance from the next take
+LEGEND_LETTERS = 4  # the width of a legend entry's line and of the space to the next
 
 Floats = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells that the tables show, and their numbers: asked for by name, and an error if one is not there."""
+    """The cells that the tables show, and their numbers; a missing number is an error."""
 
     scores: Scores
     shown: Shown
@@ -79,7 +79,7 @@ class Grid:
         return np.array([self.scores.value(cell, metric) for cell in self.cells(model, stream, l0)])
 
     def curve(self, model: str, stream: Stream, metric: str) -> tuple[tuple[int, ...], Floats, Floats]:
-        """Over l0: l0s, means and standard deviations over seeds (nan where there is one)."""
+        """Over l0: l0s, means and standard deviations over seeds (nan with one seed)."""
         l0s = self.l0s(model, stream)
         values = np.array([self.values(model, stream, l0, metric) for l0 in l0s])
         return l0s, values.mean(1), spread(values)
@@ -100,7 +100,7 @@ def spread(values: Floats) -> Floats:
 
 
 def new_figure(height: float, note: str, width: float = WIDTH) -> Figure:
-    """`note` stands below all panels: what these numbers are not."""
+    """`note` is printed below all panels: what these numbers are not."""
     figure = Figure(figsize=(width, height), layout="constrained")
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
@@ -125,7 +125,7 @@ def l0_axis(axes: Axes, values: Sequence[int], words: str) -> None:
 
 
 def points(axes: Axes, x: Any, y: Any, deviations: Floats, look: Look) -> None:
-    """A curve; with bars of a standard deviation where there are several seeds."""
+    """A curve; with several seeds, with bars of a standard deviation."""
     bars = None if np.isnan(deviations).all() else deviations
     axes.errorbar(x, y, yerr=bars, capsize=2.5, elinewidth=0.9, clip_on=False, zorder=3, **look.line)
 

@@ -1,4 +1,4 @@
-"""How sparse the SAEs really are, and what they score at it: is it masking, or only sparsity?"""
+"""The l0 that SAEs have on clean text, and their scores at that l0: is it masking, or only sparsity?"""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,8 +22,8 @@ COLUMNS = 3
 
 
 def achieved_l0(grid: Grid, note: str) -> Figure:
-    """l0 on clean text over the nominal one. Dotted: 1 / (1 - p), if masked tokens took no latents at all and left them
-    to the others: trainers that hold l0 on average over tokens; topk gives each token its own."""
+    """l0 on clean text over the nominal one. Dotted: 1 / (1 - p), as if masked tokens left all their latents to the
+    others. That is possible for trainers that hold l0 on average over tokens, but not for topk."""
     on_average = grid.trainer.shares_latents
     figure = new_figure(3.0, note)
     panels = figure.subplots(1, len(grid.models), sharey=True, squeeze=False)[0]
@@ -53,7 +53,7 @@ def metrics_nominal(grid: Grid, note: str) -> Figure:
 
 
 def metrics_achieved(grid: Grid, note: str) -> Figure:
-    """A dotted line leads from a masked SAE to those trained without masking, interpolated at its l0."""
+    """A dotted line connects a masked SAE with the baseline, interpolated at its l0."""
 
     def draw(axes: Axes, model: str, stream: Stream, key: str, scaled: Scale) -> None:
         nominals, values, deviations = grid.curve(model, stream, key)
@@ -71,10 +71,11 @@ def metrics_achieved(grid: Grid, note: str) -> Figure:
 
 
 def _baseline_at(grid: Grid, model: str, stream: Stream, baseline: Stream, l0: int, key: str) -> float | None:
-    """As the tables have it: of each seed at its own l0, then the mean; None where one of them is not known."""
-    by_seed = zip(*(grid.cells(model, baseline, each) for each in grid.l0s(model, baseline)), strict=True)
-    own = grid.cells(model, stream, l0)
-    found = [baseline_at_l0_of(*of_seed, key, grid.scores) for of_seed in zip(own, by_seed, strict=True)]
+    """As in the tables: for each seed at its own l0, then the mean; None if one of them is not known."""
+    l0s = grid.l0s(model, baseline)
+    baselines = zip(*(grid.cells(model, baseline, baseline_l0) for baseline_l0 in l0s), strict=True)  # of each seed
+    pairs = zip(grid.cells(model, stream, l0), baselines, strict=True)
+    found = [baseline_at_l0_of(*pair, key, grid.scores) for pair in pairs]
     known = [value for value in found if value is not None]
     return float(np.mean(known)) if len(known) == len(found) else None
 
@@ -89,8 +90,8 @@ def _small_multiples(
     figure = new_figure(0.4 + 1.9 * rows * len(grid.models), note)
     panels = figure.subplots(rows * len(grid.models), COLUMNS, squeeze=False)
     for number, model in enumerate(grid.models):
-        of_model = panels[number * rows : (number + 1) * rows].flat
-        for axes, (name, key, scaled) in zip(of_model, shown, strict=False):
+        model_panels = panels[number * rows : (number + 1) * rows].flat
+        for axes, (name, key, scaled) in zip(model_panels, shown, strict=False):
             for stream in grid.streams(model):
                 draw(axes, model, stream, key, scaled)
             axes.set_title(name)
@@ -108,8 +109,8 @@ def _small_multiples(
 
 
 def tradeoff(grid: Grid, note: str) -> Figure:
-    """Absorption against explained variance as more tokens are masked: of each table with three streams or more. A line
-    joins the paper's masks; what is no mask stands beside it."""
+    """Absorption against explained variance as more tokens are masked, for each table with three streams or more. A
+    line joins the baseline and the paper's masks, and no other streams."""
     tables = [table for table in grid.shown.tables if is_tradeoff(table.streams)]
     figure = new_figure(3.6, note, width=4.6 * len(tables))
     panels = figure.subplots(1, len(tables), squeeze=False)[0]

@@ -58,7 +58,7 @@ def training(grid: Grid, note: str, files: dict[Cell, str]) -> Figure:
 
 
 def _settled(axes: Axes) -> float:
-    """The lowest value after a tenth of the training: its start would press all else to the upper edge."""
+    """The lowest value after a tenth of the training: its start would press the rest to the upper edge."""
     curves: list[Floats] = [np.asarray(line.get_ydata()) for line in axes.get_lines()]
     lowest: float = min(curve[len(curve) // 10 :].min() for curve in curves)
     return lowest - 0.05 * (1 - lowest)

@@ -1,6 +1,6 @@
-"""What a kind of trainer is, and how one is made, measured and kept.
+"""What a kind of trainer is, how a trainer is made, and how its state is saved and restored.
 
-A kind is a file of this folder, which bears its name, with one `KIND`. The classes are dictionary_learning's own.
+Each kind has a file of its name in this folder, with one `KIND`. The classes are dictionary_learning's own.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from ..settings import TrainSettings
 
 @dataclass(frozen=True)
 class TrainerKind:
-    """A class of dictionary_learning, and what differs from class to class."""
+    """A class of dictionary_learning, and how it differs from the others."""
 
     make: Any
     l0_argument: str  # what the class calls the nominal l0
-    # Latents as training has them (a top-k, not a threshold), touching none of the trainer's counters:
+    # Latents as in training (by top-k, not by threshold), without touching the trainer's counters:
     # dictionary_learning's `log_stats` calls `trainer.loss`, which moves the threshold and the dead-latent counters.
     features: Callable[[Any, torch.Tensor], torch.Tensor]
 
@@ -41,7 +41,7 @@ def trainer_kind(name: str) -> TrainerKind:
 
 
 def trainer_arguments(settings: TrainSettings, l0: int, facts: ModelFacts, device: str) -> dict[str, Any]:
-    """Keyword arguments of the trainer's class, from its entry of the configuration."""
+    """Keyword arguments of the trainer's class, from its entry in the configuration."""
     trainer, steps = settings.trainer, settings.training.steps
     own = {key: value for key, value in trainer.settings.items() if key not in ("decay_start", "dead_after_tokens")}
     return own | {
@@ -59,9 +59,9 @@ def trainer_arguments(settings: TrainSettings, l0: int, facts: ModelFacts, devic
 
 def make_trainer(settings: TrainSettings, l0: int, facts: ModelFacts, device: str) -> Any:
     torch.manual_seed(settings.seed)  # dictionary_learning's JumpReLU takes a seed and does not use it
-    made = trainer_kind(settings.trainer.kind).make(**trainer_arguments(settings, l0, facts, device))
-    made.dead_feature_threshold = settings.trainer.settings["dead_after_tokens"]  # a constant, 10M, in its classes
-    return made
+    trainer = trainer_kind(settings.trainer.kind).make(**trainer_arguments(settings, l0, facts, device))
+    trainer.dead_feature_threshold = settings.trainer.settings["dead_after_tokens"]  # a constant there: 10M
+    return trainer
 
 
 def dead_latents(trainer: Any) -> int:
@@ -69,7 +69,7 @@ def dead_latents(trainer: Any) -> int:
 
 
 def state_dict(trainer: Any) -> dict[str, Any]:
-    """All that the trainer's next step depends on."""
+    """Everything that the trainer's next step depends on."""
     return {
         "ae": trainer.ae.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
@@ -80,7 +80,7 @@ def state_dict(trainer: Any) -> dict[str, Any]:
 
 def load_state_dict(trainer: Any, state: dict[str, Any]) -> None:
     # Under bfloat16 the first step of dictionary_learning's Matryoshka trainer leaves b_dec in bfloat16, and
-    # load_state_dict alone would turn it back into float32: another arithmetic from there on.
+    # load_state_dict alone would turn it back into float32, which changes all later steps.
     for name, parameter in trainer.ae.named_parameters():
         parameter.data = parameter.data.to(state["ae"][name].dtype)
     trainer.ae.load_state_dict(state["ae"])

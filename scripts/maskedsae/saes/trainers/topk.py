@@ -1,4 +1,4 @@
-"""The k largest latents of each token: here no token can leave its share to another."""
+"""The k largest latents of each token: no token can leave latents to another."""
 
 from dictionary_learning.trainers.top_k import TopKTrainer
 

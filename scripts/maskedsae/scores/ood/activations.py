@@ -8,14 +8,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-PARTS = ("train", "ood")  # of each data set: the rows that may be trained on, and the shifted ones
+PARTS = ("train", "ood")  # of each data set: rows to train on, and shifted ones
 
 
 @dataclass(frozen=True)
 class Part:
     x: torch.Tensor  # activations (rows, width), float32, in the file's order
     labels: torch.Tensor
-    texts: torch.Tensor  # a number a text, equal for equal texts of both parts
+    texts: torch.Tensor  # one number per text, the same for equal texts of both parts
 
 
 def to_bytes(tensors: dict[str, torch.Tensor], classes: dict[str, list[str]]) -> bytes:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ...jobs.errors import InputError
 from ...text.sae_probes_data import data_folder
 
-# Of class 0 and class 1: what it means, how the training file spells it, how the OOD file does. The numbers are those
-# that the original's sort order gives, training rows being drawn class by class; but a spelling that is not here is an
-# error. (In GLUE's QNLI 0 is entailment; sorting gets "1" right only because it precedes "not_entailment".)
+# For class 0 and class 1: its meaning, and its spelling in the training file and in the OOD file. Which class is 0
+# follows the original's sort order, since training rows are drawn class by class; but a spelling that is not listed is
+# an error. (In GLUE's QNLI 0 is entailment; sorting gets "1" right only because it precedes "not_entailment".)
 MALE = (("female", "0", "0"), ("male", "1", "1"))
 AMERICAN = (("not American", "0", "0"), ("American", "1", "1"))
 POLITICIAN = (("not a politician", "0", "0"), ("politician", "1", "1"))
@@ -50,21 +50,21 @@ def load(name: str, rows: int, folder: Path | None = None) -> tuple[Texts, Texts
 
 
 def read(path: Path, spellings: dict[str, int], rows: int | None = None) -> Texts:
-    """All columns as text: pandas would read a 1 as a number or as text, file by file, and "NA" as nothing."""
+    """All columns as text: pandas would read 1 as a number in one file and as text in another, and "NA" as missing."""
     if not path.exists():
         raise InputError(f"{path} is missing: sae-probes ships it (see envs/)")
     table = pd.read_csv(path, dtype=str, keep_default_na=False, nrows=rows)
     if unknown := sorted(set(table["target"]) - set(spellings)):
         raise InputError(
-            f"{path}: label {unknown[0]!r} is none of {', '.join(map(repr, spellings))}: say which class it is in "
+            f"{path}: label {unknown[0]!r} is none of {', '.join(map(repr, spellings))}: add it to its class in "
             "LABELS of scripts/maskedsae/scores/ood/datasets.py"
         )
     if missing := sorted(set(spellings) - set(table["target"])):
-        raise InputError(f"{path}: no row has label {missing[0]!r}: without it there is nothing to tell apart")
+        raise InputError(f"{path}: no row has label {missing[0]!r}, but a probe needs both: reinstall sae-probes")
     return Texts(table["prompt"].tolist(), table["target"].map(spellings).to_numpy(np.int64))
 
 
 def number_texts(*prompts: list[str]) -> list[NDArray[np.int64]]:
-    """For each list a number a text, the same for the same text: so that repeats are known without the texts."""
+    """For each list, one number per text, the same for equal texts: so repeats are known without the texts."""
     numbers: dict[str, int] = {}
     return [np.array([numbers.setdefault(text, len(numbers)) for text in part]) for part in prompts]

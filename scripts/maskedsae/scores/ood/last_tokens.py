@@ -19,7 +19,7 @@ from .settings import OodTexts
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, prompt: str, bos: bool, max_tokens: int) -> list[int]:
-    """At most `max_tokens`, cut off on the left; BOS, if there is one, stays first and counts."""
+    """At most `max_tokens`, cut on the left; BOS, if there is one, stays first and is counted."""
     start = [tokenizer.bos_token_id] if bos else []
     ids: list[int] = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     ids = start + ids[max(0, len(ids) - (max_tokens - len(start))) :]
@@ -30,7 +30,7 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, prompt: str, bos: bool, max_to
 
 @torch.no_grad()
 def last_residuals(model: LanguageModel, contexts: list[list[int]], batch_tokens: int) -> torch.Tensor:
-    """(contexts, width) in float32. Contexts of one length go together, so nothing is padded."""
+    """(contexts, width) in float32. Contexts of one length share a batch, so nothing is padded."""
     by_length = defaultdict(list)
     for row, ids in enumerate(contexts):
         by_length[len(ids)].append(row)
@@ -45,7 +45,7 @@ def last_residuals(model: LanguageModel, contexts: list[list[int]], batch_tokens
 
 
 def write_model_activations(path: str | Path, model_file: str | Path, settings: OodTexts, compute: Compute) -> None:
-    """Of the language model whose model.json `model_file` is."""
+    """`model_file` is the language model's model.json."""
     write_activations(path, read_facts(model_file), settings, compute)
 
 
@@ -66,10 +66,10 @@ def write_activations(path: str | Path, facts: ModelFacts, settings: OodTexts, c
             tensors[f"{name}/{part}/labels"] = torch.from_numpy(texts.labels)
             tensors[f"{name}/{part}/texts"] = torch.from_numpy(number)
     model = LanguageModel(facts, settings.dtype, compute.device)
-    left = last_residuals(model, contexts, settings.batch_tokens)
+    residuals = last_residuals(model, contexts, settings.batch_tokens)
     for name in LABELS:
         for part in PARTS:
             rows = len(tensors[f"{name}/{part}/labels"])
-            tensors[f"{name}/{part}/x"], left = left[:rows].clone(), left[rows:]
+            tensors[f"{name}/{part}/x"], residuals = residuals[:rows].clone(), residuals[rows:]
     meanings = {name: [meaning for meaning, _, _ in classes] for name, classes in LABELS.items()}
     write_bytes(path, to_bytes(tensors, meanings))

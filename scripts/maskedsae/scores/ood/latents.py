@@ -1,4 +1,4 @@
-"""What a probe on an SAE sees: the latents of an activation, and those that tell two classes apart."""
+"""What a probe on an SAE reads: the latents of activations, and which differ most between two classes."""
 
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from ...jobs.files import read_json
 class Encoder:
     """The encoder of a cell's SAE as it is used, with its threshold, from the files that SAELens loads.
 
-    A score takes seconds, and so does importing dictionary_learning or SAELens; tests/unit/test_ood.py compares.
+    Written here because importing dictionary_learning or SAELens takes seconds, as long as the probing itself;
+    tests/unit/test_ood.py compares.
     """
 
     def __init__(self, folder: str | Path):

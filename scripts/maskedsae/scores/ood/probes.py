@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 Floats = NDArray[Any]
 Ints = NDArray[Any]
 
-STRENGTHS = np.logspace(5, -5, 10)  # C, from hardly to heavily regularised; of equals the first is taken
+STRENGTHS = np.logspace(5, -5, 10)  # C, from weak to strong regularisation; of equal AUCs the first is taken
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Probe:
     validation_auc: float
 
     def score(self, x: Floats) -> Floats:
-        """Of each row, how probable class 1 is."""
+        """The probability of class 1, for each row."""
         scores: Floats = self.model.predict_proba(x)[:, 1]
         return scores
 
     @property
     def weights(self) -> int:
-        """Features that have a say."""
+        """How many features have a weight other than 0."""
         return int(np.count_nonzero(self.model.coef_))
 
     @property
@@ -43,7 +43,7 @@ def balanced_rows(labels: Ints, count: int, seed: int) -> Ints:
     classes = [np.flatnonzero(labels == label) for label in (1, 0)]
     drawn = [rng.choice(rows, size=count // 2, replace=False) for rows in classes]
     for rows, taken in zip(classes, drawn, strict=True):
-        # The original draws its test rows here: none in this setting, but the generator moves on.
+        # The original draws its test rows here: none in this setting, but the generator advances.
         rng.choice(np.setdiff1d(rows, taken), size=0, replace=False)
     return rng.permutation(np.concatenate(drawn))
 
@@ -62,10 +62,10 @@ def logistic_regression(penalty: str, C: float, seed: int, max_iter: int) -> Log
 
 
 def fit(x: Floats, labels: Ints, penalty: str, validation_rows: int, seed: int, max_iter: int) -> Probe:
-    """C by the AUC on the last rows of a probe trained on the others; then trained with it on all of them."""
+    """Choose C by the AUC on the last rows of a probe trained on the others; then train with it on all rows."""
     split = len(labels) - validation_rows
     with warnings.catch_warnings():
-        # Weak regularisation of separable classes has no end; the original stops there too. `converged` tells.
+        # With weak regularisation, separable classes never converge; the original stops there too. `converged` tells.
         warnings.simplefilter("ignore", ConvergenceWarning)
         aucs = []
         for C in STRENGTHS:

@@ -1,4 +1,4 @@
-"""Probes' scores row by row: their AUC, how sure it is by a bootstrap over the rows, and the file that has them."""
+"""Probes' scores row by row: their AUC, its bootstrap over the rows, and the file that has them."""
 
 import csv
 import io
@@ -31,8 +31,8 @@ class Scored:
         return float(roc_auc_score(self.labels, self.scores))
 
     def resampled_aucs(self, resamples: int, seed: int) -> Floats:
-        """Each class keeps its size. The same rows and seed give the same resamples, whatever the scores: so two
-        probes' AUCs can be subtracted one by one. (Sums of halves, hence exact in whatever order BLAS takes them.)"""
+        """Each class keeps its size. The same rows and seed give the same resamples, whatever the scores, so two
+        probes' AUCs can be subtracted one by one. (Sums of halves, so they are exact in any order that BLAS adds.)"""
         rng = np.random.default_rng([seed, *f"{self.dataset}/{self.test}".encode()])
         above, below = self.scores[self.labels == 1], self.scores[self.labels == 0]
         drawn_above, drawn_below = (
@@ -44,8 +44,8 @@ class Scored:
 
 
 def summary(values: list[float], resampled: list[Floats]) -> dict[str, Any]:
-    """Mean over the data sets; its standard error takes them for a sample of all data sets, the interval takes them as
-    given and is over their rows."""
+    """Mean over the data sets. Its standard error treats them as a sample of data sets; the interval treats them as
+    fixed, and is over their rows."""
     return {
         "mean": float(np.mean(values)),
         "standard_error": float(np.std(values, ddof=1) / np.sqrt(len(values))),

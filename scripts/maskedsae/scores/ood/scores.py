@@ -27,7 +27,7 @@ class Rows:
 
     x: Floats  # features: raw activations, or latents from the most to the least different
     labels: Ints
-    numbers: Ints  # in their file
+    numbers: Ints  # of the rows in their file
 
     @property
     def balance(self) -> dict[str, int]:
@@ -94,8 +94,8 @@ def write_sae_probes(
     settings: SaeProbing,
     workers: int,
 ) -> None:
-    """Of the cell that `summary_to` is in; `weights` is SAELens' file of it."""
-    torch.set_num_threads(1)  # sums differ with it, and the number of workers must not show
+    """Probe the cell that `summary_to` is in; `weights` is its file for SAELens."""
+    torch.set_num_threads(1)  # sums differ with it, and the number of workers must not matter
     result, scored = sae_probes(activations, Path(weights).parent, settings, workers)
     write_scores(rows_to, scored)
     write_json(summary_to, result)
@@ -103,11 +103,11 @@ def write_sae_probes(
 
 
 def divide(parts: dict[str, Part], train_rows: Ints, drop_seen: bool) -> tuple[Rows, dict[str, Rows]]:
-    """Training rows, and those of each test: in distribution, the rows of the training file that were not drawn."""
+    """Training rows, and each test's rows; in distribution, those of the training file that were not drawn."""
     train, ood = parts["train"], parts["ood"]
     undrawn = np.setdiff1d(np.arange(len(train.x)), train_rows)
     tests = {"ood": (ood, np.arange(len(ood.x))), "in_distribution": (train, undrawn)}
-    if drop_seen:  # texts that were trained on, under another number
+    if drop_seen:  # leave out rows whose text was trained on
         seen = train.texts[train_rows]
         tests = {key: (part, rows[~torch.isin(part.texts[rows], seen).numpy()]) for key, (part, rows) in tests.items()}
     return take(train, train_rows), {key: take(part, rows) for key, (part, rows) in tests.items()}
@@ -120,7 +120,7 @@ def take(part: Part, rows: Ints) -> Rows:
 def score(
     tasks: list[Task], penalty: str, ks: Sequence[int], headline: int, settings: Probing, workers: int
 ) -> tuple[dict[str, Any], list[Scored]]:
-    """The result as its JSON has it, and the test rows' scores by the probes on `headline` features."""
+    """The result for its JSON file, and the test rows' scores by the probes on `headline` features."""
     probed = Parallel(n_jobs=workers)(delayed(probe)(task, penalty, ks, settings) for task in tasks)
     scored = [probes[headline].tests for probes in probed]
     resampled = [
@@ -136,7 +136,7 @@ def score(
             k: {test: float(np.mean([probes[k].tests[test].auc for probes in probed])) for test in TESTS} for k in ks
         },
         "datasets": {
-            task.dataset: of_dataset(task, probes, headline, aucs)
+            task.dataset: dataset_result(task, probes, headline, aucs)
             for task, probes, aucs in zip(tasks, probed, resampled, strict=True)
         },
     }
@@ -150,7 +150,7 @@ def in_words(result: dict[str, Any]) -> str:
 
 
 def probe(task: Task, penalty: str, ks: Sequence[int], settings: Probing) -> dict[int, Probed]:
-    """{k: what the probe on the first k features is, and how it scores the test rows}.
+    """{k: the probe on the first k features, and its scores of the test rows}.
 
     On one thread, so that the numbers do not depend on how many data sets are probed at a time.
     """
@@ -170,7 +170,9 @@ def probe(task: Task, penalty: str, ks: Sequence[int], settings: Probing) -> dic
     return probes
 
 
-def of_dataset(task: Task, probes: dict[int, Probed], headline: int, resampled: dict[str, Floats]) -> dict[str, Any]:
+def dataset_result(
+    task: Task, probes: dict[int, Probed], headline: int, resampled: dict[str, Floats]
+) -> dict[str, Any]:
     about, tests = probes[headline]
     result: dict[str, Any] = {
         test: {"auc": rows.auc, "interval": interval(resampled[test]), **task.tests[test].balance}

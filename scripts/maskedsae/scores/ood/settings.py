@@ -30,13 +30,13 @@ class OodTexts:
     max_tokens: int
     bos: bool | None
     dtype: str
-    batch_tokens: int  # that a forward pass may hold
+    batch_tokens: int  # in a forward pass, at most
     code: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Probing:
-    """What decides a probe, but for the activations (an input)."""
+    """What decides a probe, except the activations (an input)."""
 
     train_rows: int
     split_seed: int
@@ -50,7 +50,7 @@ class Probing:
 
 @dataclass(frozen=True)
 class SaeProbing(Probing):
-    """And on an SAE's latents."""
+    """The same for a probe on an SAE's latents."""
 
     k: int
     ks: tuple[int, ...]

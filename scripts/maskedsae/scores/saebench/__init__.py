@@ -1,1 +1,1 @@
-"""Five scores of an SAE by SAEBench's own code, and the data that they are made on."""
+"""Five scores of an SAE by SAEBench's own code, and the data that they need."""

@@ -1,4 +1,4 @@
-"""What SAEBench is silent about is an error here, which names the cause and what to change."""
+"""Errors where SAEBench is silent. They name the cause and what to change."""
 
 import json
 import logging
@@ -18,18 +18,18 @@ Result = dict[str, Any]  # SAEBench's JSON, or a part of it
 
 
 def check_shared(folder: Path) -> None:
-    """SAEBench makes what it lacks anew, with other random numbers."""
+    """All files must be there: SAEBench would make missing ones itself, with other random numbers."""
     for file, size in read_json(folder / "manifest.json")["files"].items():
         found = (folder / file).stat().st_size if (folder / file).exists() else None
         if found != size:
             raise InputError(
                 f"{folder / file}: {'missing' if found is None else f'{found} bytes, not {size}'}: remove "
-                f"{folder}/manifest.json and give the same command, and it is made again"
+                f"{folder}/manifest.json and run the same command, and it is made again"
             )
 
 
 def check_sae(folder: Path, sae: Any) -> None:
-    """Before any eval runs. SAEBench only warns of decoder norms, which TPP's and SCR's effects are measured in."""
+    """Before any eval runs. SAEBench only warns about decoder norms, on which TPP's and SCR's effects depend."""
     threshold = getattr(sae, "threshold", None)
     if threshold is not None and threshold.numel() == 1 and threshold < 0:
         raise InputError(
@@ -48,7 +48,7 @@ def check_sae(folder: Path, sae: Any) -> None:
 
 
 def check_result(eval_name: str, path: Path, evals: Evals, logged: list[str]) -> dict[str, Any]:
-    """The eval's JSON, if all that was asked for is in it. `logged`: errors that SAEBench logged."""
+    """The eval's JSON, if everything that was asked for is in it. `logged`: errors that SAEBench logged."""
     if not path.exists():
         why = "; ".join(logged) or "it gave no reason"
         raise InputError(f"SAEBench wrote no result: {why}")
@@ -71,11 +71,12 @@ def _absorption(result: Result, evals: Evals) -> None:
     letters, needed = len(result["eval_result_details"]), evals.absorption.min_feats_for_eval
     if letters < needed:
         raise InputError(f"only {letters} letters were scored, and saebench.absorption.min_feats_for_eval is {needed}")
-    _require(result["eval_result_metrics"]["mean"], list(result["eval_result_metrics"]["mean"]), "of some letter")
+    means = result["eval_result_metrics"]["mean"]
+    _require(means, list(means), "some letter has no score")
 
 
 def _core(result: Result, _: Evals) -> None:
-    """NaN is written as -1. A dead latent has no density to be measured, so among the latents -1 may stand."""
+    """NaN is written as -1. For single latents -1 is valid: a dead latent has no density to measure."""
     for name, value in _metrics(result["eval_result_metrics"]):
         if value == -1 or not _number(value):
             raise InputError(
@@ -132,7 +133,7 @@ CHECKS = {"absorption": _absorption, "core": _core, "sparse_probing": _sparse_pr
 
 
 class LoggedErrors(logging.Handler):
-    """What SAEBench's core logs of exceptions that it catches, before it goes on as if nothing had happened."""
+    """The exceptions that SAEBench's core catches and logs, before it goes on regardless."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

@@ -1,7 +1,7 @@
-"""One eval in a process of its own, forked so that imports and the language model are paid once.
+"""One eval in a process of its own, forked so that imports and the language model are loaded once.
 
-The parent must not have started CUDA or a pool of threads. A child has a working folder to itself; it ends by sending
-its outcome (through a pipe: the disk may be what failed), or by being killed, and the parent says which.
+The parent must not have started CUDA or a pool of threads. A child has its own working folder. It sends its outcome
+(through a pipe, since the disk may be what failed) or is killed; the parent reports which.
 """
 
 import ctypes
@@ -33,8 +33,8 @@ Work = Callable[[], Any]
 
 
 def run_child(folder: Path, output: Path, what: str, work: Work) -> Any:
-    """Run `work` in a fork, in the folder `folder` and with its output in the file `output`; what it returned."""
-    # The objects that exist by now the child need not go through: 0.35 s for each gc.collect() of SAEBench.
+    """Run `work` in a fork, in the folder `folder`, with its output in the file `output`; its result."""
+    # The child's garbage collector then skips existing objects: 0.35 s for each gc.collect() of SAEBench.
     gc.freeze()
     context = multiprocessing.get_context("fork")
     receiving, sending = context.Pipe(duplex=False)
@@ -59,14 +59,14 @@ def run_child(folder: Path, output: Path, what: str, work: Work) -> Any:
 
 
 def check_device_apart(folder: Path, what: str, device: str) -> None:
-    """In a child too: asking for a GPU starts CUDA's bookkeeping, and then no fork of this process may use it."""
+    """Also in a child: asking for a GPU starts CUDA, and then no fork of this process could use it."""
     if device != "cpu":
         run_child(folder, folder / "device.txt", what, lambda: check_device(device))
 
 
 def keep_freed_memory() -> None:
-    """Give out again what was freed, and not to the system: asking for it anew, page by page, took up to a third of an
-    eval's time on a CPU (encodings of tens of megabytes, batch after batch), and keeping it takes up to a third more
+    """Reuse freed memory instead of returning it to the system. Getting it back page by page took up to a third of an
+    eval's time on a CPU (encodings of tens of megabytes, batch after batch); keeping it takes up to a third more
     memory."""
     with suppress(AttributeError, OSError):  # another C library than GNU's
         ctypes.CDLL(None).mallopt(M_MMAP_MAX, 0)
@@ -76,7 +76,7 @@ def keep_freed_memory() -> None:
 def _received(pipe: Connection, what: str, output: Path) -> dict[str, Any] | None:
     began = time.monotonic()
     while not pipe.poll(SECONDS_BETWEEN_LINES):
-        log.info("%s: at work for %.0f s%s", what, time.monotonic() - began, _last_line(output))
+        log.info("%s: running for %.0f s%s", what, time.monotonic() - began, _last_line(output))
     try:
         outcome: dict[str, Any] = pipe.recv()
         return outcome
@@ -85,7 +85,7 @@ def _received(pipe: Connection, what: str, output: Path) -> dict[str, Any] | Non
 
 
 def _last_line(output: Path) -> str:
-    """What the child printed last, most often SAEBench's own bar."""
+    """What the child printed last, usually SAEBench's progress bar."""
     lines = output.read_text(errors="replace").replace("\r", "\n").split("\n") if output.exists() else []
     return next((f": {line.strip()[:100]}" for line in reversed(lines) if line.strip()), "")
 
@@ -106,7 +106,7 @@ def _child(folder: Path, output: Path, work: Work, pipe: Connection) -> None:
     os.dup2(out, 1), os.dup2(out, 2)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
     os.chdir(folder)
-    # Everything that is written anywhere by habit is written here.
+    # Libraries write to these places by default.
     os.environ |= {"HOME": str(folder), "TMPDIR": str(folder), "MPLCONFIGDIR": str(folder), "TQDM_MININTERVAL": "10"}
     try:
         outcome: dict[str, Any] = {"result": work()}
@@ -126,13 +126,13 @@ def _in_words(error: Exception, folder: Path) -> str:
         return "memory ran out: lower the models' lm_batch or the evals' sae_batch_size"
     line = first_line(error)
     where = traceback.extract_tb(error.__traceback__)[-1]
-    if "dataset" in where.filename:  # a class with too few rows ends in a KeyError or in a bare assertion
+    if "dataset" in where.filename:  # a class with too few rows ends in a KeyError or a bare assertion
         line += ": most likely the evaluation data has too few rows of a class for the set sizes asked for"
     return f"{type(error).__name__} in {Path(where.filename).name} line {where.lineno}: {line}"
 
 
 def _end_with(parent: int) -> None:
-    """A parent that is killed outright takes its child with it, which would go on using the GPU."""
+    """End this process when its parent is killed; otherwise it would go on using the GPU."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -1,7 +1,7 @@
 """SAEBench's data sets in a folder that it reads in place of the hub: a set's name is a path, and
 `load_dataset(name)` looks for that path in the working directory first.
 
-Each set is built aside, moved to its place whole, and only then recorded; a set without a record is made anew.
+Each set is built elsewhere, moved to its place when whole, and only then recorded. One without a record is made again.
 """
 
 import shutil
@@ -18,9 +18,9 @@ from ...jobs.typed import plain
 from .rows import LANGUAGE_PAIRS
 from .settings import Texts
 
-RECORDS = "records"  # beside the sets: what each is, once it is whole
+RECORDS = "records"  # folder beside the sets, with a record of each that is whole
 
-# SAEBench passes `languages=…`, which no packaged reader of parquet takes: so a loading script, as the hub's set has.
+# SAEBench passes `languages=…`, which no packaged reader of parquet takes; hence a loading script, as in the hub's set.
 CODE_SCRIPT = '''\
 """Rows of code by language, which SAEBench asks for by `languages`."""
 
@@ -65,14 +65,14 @@ class Folder:
     def add(
         self, name: str, identity: dict[str, Any], write: Callable[[Path], dict[str, Any]], again: bool = False
     ) -> None:
-        """Make a set, unless it is here, unaltered and of the same `identity`: what decides its rows. `write(folder)`
-        fills an empty folder and returns what the manifest says of it. `again`: make it in any case."""
+        """Make a set, unless it exists, unaltered and with the same `identity` (what decides its rows). `write(folder)`
+        fills an empty folder and returns what the manifest says about it. `again`: make it in any case."""
         short = name.replace("/", "_")
         record, aside, final = self.root / RECORDS / f"{short}.json", self.root / RECORDS / short, self.root / name
         if not again and record.exists():
             known = read_json(record)
             if known["identity"] == identity and known["files"] == checksums(final):
-                log.info("%s: is here from before", name)
+                log.info("%s: exists already", name)
                 self.records[name] = known
                 return
         record.unlink(missing_ok=True)
@@ -117,7 +117,7 @@ def write_europarl(folder: Path, texts: dict[str, list[dict[str, str]]]) -> None
 
 
 def write_code(folder: Path, rows: list[tuple[str, str]]) -> None:
-    """[(language, code)], in the order in which SAEBench meets them."""
+    """[(language, code)], in the order in which SAEBench reads them."""
     columns = {"code": [code for _, code in rows], "language": [language for language, _ in rows]}
     write_parquet(folder / "rows.parquet", columns)
     write_bytes(folder / "github-code.py", CODE_SCRIPT.encode())

@@ -1,4 +1,4 @@
-"""SAEBench's five evals: their configurations from ours, and each one's own entry."""
+"""SAEBench's five evals: their configurations from ours, and how each is run."""
 
 import random
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ with quick_imports():
     from sae_bench.evals.scr_and_tpp import main as scr_and_tpp
     from sae_bench.evals.sparse_probing import main as sparse_probing
 
-CONTEXT = 128  # tokens: about as long as absorption's prompts are, and what SAEBench's batches are for
+CONTEXT = 128  # tokens: about the length of absorption's prompts, and what SAEBench's batch sizes are for
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Bench:
     name: str  # the model's
     evals: Evals
     dtype: str
-    batch_tokens: int  # that one forward pass of the language model may hold
+    batch_tokens: int  # in one forward pass of the language model, at most
 
     @property
-    def of_model(self) -> dict[str, Any]:
+    def model_options(self) -> dict[str, Any]:
         return {"model_name": self.name, "llm_dtype": self.dtype}
 
     def batch(self, context: int) -> int:
@@ -41,18 +41,18 @@ class Bench:
         return max(1, self.batch_tokens // context)
 
 
-Saes = list[tuple[str, Any]]  # each with its name, as SAEBench takes them
+Saes = list[tuple[str, Any]]  # (name, SAE), as SAEBench takes them
 
 
 def seed_all(seed: int) -> None:
-    """Absorption never uses its own seed, and the two probing evals leave NumPy's alone."""
+    """Absorption never uses its own seed, and the two probing evals do not seed NumPy."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
 
 
 def run(eval_name: str, bench: Bench, name: str, sae: Any, device: str) -> Path:
-    """Run one eval in the current folder, which must be an empty one; the JSON file that SAEBench wrote."""
+    """Run one eval in the working directory, which must be empty; the JSON file that SAEBench wrote."""
     if device == "cpu":
         keep_freed_memory()
     seed_all(bench.evals.seed)
@@ -65,14 +65,14 @@ def run(eval_name: str, bench: Bench, name: str, sae: Any, device: str) -> Path:
 def _absorption(bench: Bench, saes: Saes, device: str, output: str) -> None:
     settings = {key: value for key, value in plain(bench.evals.absorption).items() if key != "bos"}
     config = absorption.AbsorptionEvalConfig(
-        random_seed=bench.evals.seed, llm_batch_size=bench.batch(CONTEXT), **bench.of_model, **settings
+        random_seed=bench.evals.seed, llm_batch_size=bench.batch(CONTEXT), **bench.model_options, **settings
     )
     Path(output).mkdir()
     absorption.run_eval(config, saes, device, output, force_rerun=True)
 
 
 def _core(bench: Bench, saes: Saes, device: str, output: str) -> None:
-    """As run_all_evals_dictionary_learning_saes calls it: `run_eval` is not made for SAEs of one's own."""
+    """As run_all_evals_dictionary_learning_saes calls it, since `run_eval` takes no custom SAEs."""
     core.multiple_evals(
         saes,
         **plain(bench.evals.core),
@@ -90,7 +90,7 @@ def _sparse_probing(bench: Bench, saes: Saes, device: str, output: str) -> None:
     config = sparse_probing.SparseProbingEvalConfig(
         random_seed=bench.evals.seed,
         llm_batch_size=bench.batch(settings["context_length"]),
-        **bench.of_model,
+        **bench.model_options,
         **settings,
     )
     sparse_probing.run_eval(config, saes, device, output, force_rerun=True)
@@ -104,7 +104,7 @@ def _scr_or_tpp(bench: Bench, saes: Saes, device: str, output: str, perform_scr:
         perform_scr=perform_scr,
         column1_vals_lookup=pairs,
         llm_batch_size=bench.batch(settings["context_length"]),
-        **bench.of_model,
+        **bench.model_options,
         **settings,
     )
     scr_and_tpp.run_eval(config, saes, device, output, force_rerun=True)

@@ -1,9 +1,9 @@
-"""SAEBench's data sets from the hub: just the texts that it reads, so that scoring needs no network.
+"""SAEBench's data sets from the hub: only the texts that it reads, so that scoring needs no network.
 
-Which these are is the word of SAEBench's own readers: they run here, on what a `load_dataset` of ours gives them. Of a
-set that they read whole they get row numbers for texts; the numbers that they hand out are the texts to keep. The other
-rows keep their place and labels and lose their text, since what is drawn depends on how many rows there are. Of a set
-that they stream, the rows that they have asked for are kept.
+SAEBench's own readers decide which texts these are: they run here, with a `load_dataset` of ours. For a set that they
+read whole, it gives them row numbers in place of texts; the numbers that they return are the texts to keep. The other
+rows keep their place and labels but lose their text, since what is drawn depends on the number of rows. For a set that
+they stream, the rows that they asked for are kept.
 """
 
 from collections import Counter, defaultdict
@@ -32,27 +32,27 @@ from .datasets import Folder, write_code, write_europarl, write_splits
 from .rows import AMAZON, BIOS, CODE, EUROPARL, GROUPS, LANGUAGE_PAIRS, NEWS, Needs, Sizes, set_of
 from .settings import Revision, Texts
 
-# Of the sets that SAEBench reads whole: the text's column, and the labels'.
+# For the sets that SAEBench reads whole: the column of the text, and those of the labels.
 COLUMNS = {
     BIOS: ("hard_text", ["profession", "gender"]),
     AMAZON: ("text", ["category", "rating"]),
     NEWS: ("text", ["label"]),
 }
-SPACE = 2_000_000_000  # bytes, for each set: amazon_reviews is 0.3 GB on the hub, and unpacked for a while beside that
-SHUFFLE_SEED = 42  # SAEBench's evals/core/main.py shuffles core's text with it; SAELens: shards, not rows
+SPACE = 2_000_000_000  # bytes per set: amazon_reviews is 0.3 GB on the hub, and an unpacked copy is needed for a while
+SHUFFLE_SEED = 42  # of core's text, in SAEBench's evals/core/main.py; SAELens shuffles shards, not rows
 LOWER = "lower the set sizes of saebench.sparse_probing and saebench.scr_and_tpp"
 
 
 class Hub:
-    """One data set of the hub, at one commit. Where the working directory has a folder of its name, `load_dataset`
-    takes that: a copy of one's own, or a test's."""
+    """One data set of the hub, at one commit. If the working directory has a folder of its name, `load_dataset` reads
+    that: a user's own copy, or a test's."""
 
     def __init__(self, name: str, revision: str | None):
         self.name, self.revision = name, revision
 
     @contextmanager
-    def explained(self) -> Iterator[None]:
-        """A dozen types of errors from three libraries, all with the same few remedies."""
+    def input_errors(self) -> Iterator[None]:
+        """Turn errors into one InputError: a dozen types from three libraries, all with the same few remedies."""
         try:
             yield
         except InputError:
@@ -67,17 +67,17 @@ class Hub:
     def commit(self) -> str | None:
         if Path(self.name).is_dir():
             return None
-        with self.explained():
+        with self.input_errors():
             return HfApi().dataset_info(self.name, revision=self.revision).sha
 
     def load(self, *arguments: Any, **more: Any) -> Any:
         log.info("%s: fetching %s", self.name, self.commit or f"from the folder {Path(self.name).absolute()}")
-        with self.explained():
+        with self.input_errors():
             return load_dataset(self.name, *arguments, revision=self.commit, **more)
 
     def stream(self, *arguments: Any, **more: Any) -> Iterator[dict[str, Any]]:
         rows = self.load(*arguments, streaming=True, split="train", **more)
-        with self.explained():
+        with self.input_errors():
             yield from rows
 
     def record(self, rows: dict[str, Any]) -> dict[str, Any]:
@@ -85,13 +85,13 @@ class Hub:
         return {**source, "rows": rows}
 
 
-# Fetches a set into a folder, and returns what the manifest says of it.
+# Fetches a set into a folder, and returns what the manifest says about it.
 Fetcher = Callable[[Path, Hub, Needs], dict[str, Any]]
 Classes = dict[str, list[Any]]  # {class: its texts, or the rows' numbers in their place}
 
 
 def write_data(manifest: str | Path, settings: Texts, corpus: str | None = None) -> None:
-    """From the hub, which no corpus of the run's own language models bears on."""
+    """From the hub. `corpus` matters for stand-ins only."""
     sets = Folder(Path(manifest).parent)
     with Lease(sets.root) as lease:
         fetch(sets, Needs(settings), settings.data.revisions)
@@ -100,12 +100,12 @@ def write_data(manifest: str | Path, settings: Texts, corpus: str | None = None)
 
 
 def fetch(folder: Folder, needs: Needs, revisions: Sequence[Revision]) -> None:
-    """Every set that SAEBench's settings ask for; one that is here from before is not fetched again."""
+    """Every set that SAEBench's settings ask for; one that exists already is not fetched again."""
     disable_progress_bars()
     revision_of = {revision.dataset: revision.revision for revision in revisions}
     if unknown := sorted(set(revision_of) - set(needs.sets())):
         raise InputError(
-            f"saebench.data.revisions: {unknown[0]} is none of the data sets to fetch: {', '.join(needs.sets())}"
+            f"saebench.data.revisions: {unknown[0]} is not one of the data sets to fetch: {', '.join(needs.sets())}"
         )
     for name in needs.sets():
         sections, fetch_one = FETCHERS.get(name, (("core",), plain_text))
@@ -121,8 +121,8 @@ def fetch(folder: Folder, needs: Needs, revisions: Sequence[Revision]) -> None:
 
 
 @contextmanager
-def readers_given(load: Callable[..., Any]) -> Iterator[None]:
-    """SAEBench's readers, with `load` as their `load_dataset`."""
+def readers_use(load: Callable[..., Any]) -> Iterator[None]:
+    """Make `load` the `load_dataset` of SAEBench's readers."""
     modules = (dataset_utils, dataset_creation)
     originals = [module.load_dataset for module in modules]
     try:
@@ -135,7 +135,7 @@ def readers_given(load: Callable[..., Any]) -> Iterator[None]:
 
 
 def draws(name: str, needs: Needs) -> Iterator[tuple[Classes, Classes]]:
-    """What SAEBench's readers take of this set: ({class: train texts}, {class: test texts}) of each eval in turn."""
+    """What SAEBench's readers take from this set: ({class: train texts}, {class: test texts}) for each eval in turn."""
     seed, paired = needs.settings.seed, needs.paired_sizes(1)
     for long in needs.probing.dataset_names:
         if set_of(long) == name:
@@ -160,7 +160,7 @@ def whole(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
     text, labels = COLUMNS[hub.name]
     with TemporaryDirectory(dir=folder) as cache:
         full = hub.load(cache_dir=cache)
-        with hub.explained():
+        with hub.input_errors():
             frames = {split: full[split].select_columns(labels).to_pandas() for split in ("train", "test")}
         require_rows(hub.name, frames, needs)
         kept, columns = numbers_drawn(hub.name, frames, needs), {}
@@ -180,9 +180,9 @@ def numbers_drawn(name: str, frames: dict[str, pd.DataFrame], needs: Needs) -> d
     text, _ = COLUMNS[name]
     numbered = {split: frame.assign(**{text: np.arange(len(frame))}) for split, frame in frames.items()}
     drawn: dict[str, set[int]] = {split: set() for split in frames}
-    with readers_given(lambda *_, **__: numbered):
-        for both in draws(name, needs):
-            for split, classes in zip(("train", "test"), both, strict=True):
+    with readers_use(lambda *_, **__: numbered):
+        for train_and_test in draws(name, needs):
+            for split, classes in zip(("train", "test"), train_and_test, strict=True):
                 drawn[split].update(number for numbers in classes.values() for number in numbers)
     return {split: sorted(numbers) for split, numbers in drawn.items()}
 
@@ -193,7 +193,7 @@ def counts(frame: pd.DataFrame) -> dict[str, int]:
 
 
 def require_rows(name: str, frames: dict[str, pd.DataFrame], needs: Needs) -> None:
-    """SAEBench would stop at too few with a bare KeyError or AssertionError."""
+    """Refuse too few rows; SAEBench would stop with a bare KeyError or AssertionError."""
     needed: Mapping[Any, Sizes]  # by the values of the labels' columns
     if name == NEWS:
         needed = {(int(label),): needs.per_class() for label in chosen_classes_per_dataset[NEWS]}
@@ -214,14 +214,14 @@ def require_rows(name: str, frames: dict[str, pd.DataFrame], needs: Needs) -> No
 def code(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
     rows: list[tuple[str, str]] = []
     found: Counter[str] = Counter()
-    of_each = sum(needs.per_class().values()) + 1
-    with Progress(hub.name, of_each * len(chosen_classes_per_dataset[CODE]), "rows") as progress:
+    needed = sum(needs.per_class().values()) + 1
+    with Progress(hub.name, needed * len(chosen_classes_per_dataset[CODE]), "rows") as progress:
 
         def recorded(_: str, streaming: bool, split: str, **more: Any) -> Iterator[dict[str, Any]]:
             for row in hub.stream(**more):
                 rows.append((row["language"], row["code"]))
                 found[row["language"]] += 1
-                progress.advance(found[row["language"]] <= of_each)
+                progress.advance(found[row["language"]] <= needed)
                 yield row
 
         read_all(hub, recorded, needs, found)
@@ -245,9 +245,9 @@ def europarl(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
 
 
 def read_all(hub: Hub, load: Callable[..., Any], needs: Needs, found: Counter[str]) -> None:
-    """Let SAEBench's reader take what it takes of a stream; it asserts that this was enough."""
+    """Let SAEBench's reader take what it needs from a stream; it asserts that there was enough."""
     try:
-        with readers_given(load):
+        with readers_use(load):
             for _ in draws(hub.name, needs):
                 pass
     except AssertionError as error:
@@ -260,10 +260,10 @@ def read_all(hub: Hub, load: Callable[..., Any], needs: Needs, found: Counter[st
 
 
 def plain_text(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
-    """The first rows of the shuffled stream. Here they are one shard, which core's shuffle leaves in order."""
+    """The first rows of the shuffled stream. They are written as one shard, which core's shuffle leaves in order."""
     needed, texts, characters = needs.core_characters(), [], 0
     rows = hub.load(split="train", streaming=True, trust_remote_code=True)
-    with hub.explained(), Progress(hub.name, needed, "characters") as progress:
+    with hub.input_errors(), Progress(hub.name, needed, "characters") as progress:
         for row in rows.shuffle(seed=SHUFFLE_SEED, buffer_size=1):
             texts.append(row["text"])
             characters += len(row["text"])

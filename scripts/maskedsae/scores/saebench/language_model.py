@@ -1,4 +1,4 @@
-"""SAEBench's language model, a HookedTransformer, with just the weights that the stream used, unprocessed."""
+"""SAEBench's language model: a HookedTransformer with exactly the weights that the stream used, unprocessed."""
 
 import logging
 from typing import Any
@@ -14,16 +14,15 @@ from ...activations.language_models import load_tokenizer, with_all_weights
 from ...activations.settings import ModelFacts
 from ...jobs.errors import InputError
 
-# transformer-lens calls logging.info, which gives the root logger a handler where it has none: each line came twice.
+# transformer-lens calls logging.info, which gives the root logger a handler if it has none: each line came twice.
 logging.getLogger().addHandler(logging.NullHandler())
 
 
 def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None) -> HookedTransformer:
-    """On the CPU. `bos`: whether prompts given as text start with BOS (None: transformer-lens
-    decides by family).
+    """On the CPU. `bos`: whether prompts given as text start with BOS (None: transformer-lens decides by family).
 
-    Every kind of processing stays off: transformer-lens' own `from_pretrained` centres and folds weights, so that what
-    is evaluated would not be what was trained on.
+    All processing is off: transformer-lens' own `from_pretrained` centres and folds weights, so the SAE would be
+    evaluated on another model than it was trained on.
     """
     folder = model_folder(facts)
     whole = with_all_weights(AutoModelForCausalLM, facts.name, folder, dtype)
@@ -50,7 +49,7 @@ def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None) -> Hooke
 
 
 def model_folder(facts: ModelFacts) -> str:
-    """Of a hub model: its snapshot on this machine, which rule `model` fetched."""
+    """For a hub model, its snapshot on this machine, which rule `model` fetched."""
     if facts.path:
         return facts.path
     from huggingface_hub import snapshot_download
@@ -61,8 +60,8 @@ def model_folder(facts: ModelFacts) -> str:
     except Exception as error:
         raise InputError(
             f"models: {facts.name}: {facts.hub} at {facts.commit} is not on this machine: remove its "
-            "model.json and give the same command where the network is, so that it is fetched again (HF_HOME must be "
-            "a folder that both see)"
+            "model.json and run the same command where there is a network, so that it is fetched again (HF_HOME must "
+            "be a folder that both machines see)"
         ) from error
 
 

@@ -1,14 +1,14 @@
-"""Names and numbers that the workflow needs too; importing them imports nothing else."""
+"""Names and numbers that the workflow needs too; importing this imports nothing else."""
 
 EVALS = ("absorption", "core", "sparse_probing", "tpp", "scr")
 SCORES = (*EVALS, "variance")
 RECORDED = ("absorption", "core")  # evals that have no cache of activations of their own
 
-# What each eval can be asked for: others SAEBench drops in silence.
+# What each eval can be asked for; SAEBench silently drops other values.
 N_VALUES = (2, 5, 10, 20, 50, 100, 500)
 K_VALUES = (1, 2, 5, 10, 20, 50, 100)
 
-# Data sets that SAEBench has a reader for, and those that have two labels to be told apart.
+# Data sets with two labels, for SCR and TPP; and all that SAEBench has a reader for.
 PAIRED = ("LabHC/bias_in_bios_class_set1", "canrager/amazon_reviews_mcauley_1and5")
 PROBED = (
     *("LabHC/bias_in_bios_class_set1", "LabHC/bias_in_bios_class_set2", "LabHC/bias_in_bios_class_set3"),

@@ -1,8 +1,8 @@
 """Activations of the language model that do not depend on the SAE, read instead of computed again for each SAE.
 
-A call is known by all that it was given, the tokens to the last one, so what is read is what would be computed, bit
-for bit (same machine, device, versions and threads); a call that is not known is computed. Of a call for logits and
-losses only the layers after the SAE's hook are computed, since those depend on what is put there.
+A call is known by all its arguments, every token included, so what is read is bit for bit what would be computed (same
+machine, device, versions and threads); an unknown call is computed. For logits and losses, the layers after the SAE's
+hook are always computed, since they depend on what the SAE puts there.
 """
 
 import hashlib
@@ -14,11 +14,11 @@ import torch
 
 from ...jobs.files import write_json
 
-Place = list[Any]  # of a value in the file, as JSON has it: [first byte, shape, dtype]
+Place = list[Any]  # where a value is in the file, for JSON: [first byte, shape, dtype]
 
 
 class RecordedCalls:
-    """A model's calls that depend on what it gives after `layer`. With `record`, that is kept (then `close`)."""
+    """A model's calls, answered from its recorded output of `layer`. With `record`, that is recorded (then `close`)."""
 
     def __init__(self, model: Any, path: Path, layer: int, record: bool = False):
         self.model, self.path = model, Path(path)
@@ -44,7 +44,7 @@ class RecordedCalls:
         return output, cache
 
     def forward(self, input: Any, **options: Any) -> Any:
-        """Logits and losses: core asks for them thrice a batch: as they are, with the SAE put in, and with zeros."""
+        """Logits and losses: core asks for them three times a batch: unchanged, with the SAE put in, and with zeros."""
         if options.get("return_type") != "both":
             return self._forward(input, **options)
         key = self._key(input, self._to_the_hook)
@@ -58,12 +58,12 @@ class RecordedCalls:
         return self._forward(input, **options)
 
     def _key(self, input: Any, options: dict[str, Any]) -> str:
-        given: list[Any]
+        content: list[Any]
         if isinstance(input, torch.Tensor):
-            given = [list(input.shape), input.cpu().numpy().tobytes().hex()]
+            content = [list(input.shape), input.cpu().numpy().tobytes().hex()]
         else:  # text, whose tokens depend on this
-            given = [list(input), self.model.cfg.default_prepend_bos]
-        return hashlib.sha256(json.dumps([given, options], sort_keys=True).encode()).hexdigest()
+            content = [list(input), self.model.cfg.default_prepend_bos]
+        return hashlib.sha256(json.dumps([content, options], sort_keys=True).encode()).hexdigest()
 
     def _write(self, value: torch.Tensor) -> Place:
         assert self._file is not None

@@ -1,12 +1,12 @@
-"""What an SAE makes of the same activations, computed once instead of for each latent that is ablated.
+"""An SAE's encodings and decodings of the same activations, computed once instead of for each set of ablated latents.
 
 TPP and SCR ablate N latents of each class in turn, and for each class and N encode the same test activations, decode
 them, and decode once more without those latents. The first two do not depend on the class or N: with the paper's
 settings 1 of 21 (SCR) or 35 (TPP) of these encodings and about half of the decodings are left. On a demo SAE
 SCR went from 3.7 to 1.7 CPU seconds and TPP from 2.8 to 1.6, of which gc.freeze (children.py) saved 0.35 each.
 
-What is handed out is bit for bit what would be computed: the latents are kept sparse, being zero but for some 1%, and a
-tensor that was changed since is not taken for the one that it was.
+The results are bit for bit those that would be computed. Latents are kept sparse, since only about 1% are not zero, and
+a tensor that was changed in the meantime is computed again.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,13 +18,13 @@ import torch
 
 
 class Remembered:
-    """`encode` and `decode` of an SAE, for as long as it is in use. Holds on to what it was given, so that no other
-    tensor can come to lie at the same address."""
+    """`encode` and `decode` of an SAE, with a memory. It keeps its inputs alive, so that no other tensor gets the same
+    address."""
 
     def __init__(self, sae: Any):
         self._encode, self._decode = sae.encode, sae.decode
         self._known: dict[tuple[Any, ...], dict[str, Any]] = {}
-        # What encode gave last, its version then, and what is known of it.
+        # The last result of encode, its version at that time, and its item of _known.
         self._latest: tuple[torch.Tensor | None, int, dict[str, Any]] = (None, 0, {})
         self.computed = {"encode": 0, "decode": 0}
 

@@ -1,4 +1,4 @@
-"""Which sets SAEBench's settings ask for, and how many rows of each class: what SAEBench itself finds out late, with a
+"""Which sets SAEBench's settings ask for, and how many rows of each class. SAEBench itself notices too few late, with a
 bare KeyError or AssertionError."""
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ GROUPS = {BIOS: ("male", "female"), AMAZON: (1.0, 5.0)}
 # The language that SAEBench reads out of each pair, as in its get_europarl_dataset.
 LANGUAGE_PAIRS = {"en": "en-fr", "fr": "fr-it", "de": "de-en", "es": "es-fr", "nl": "nl-pt"}
 
-CHARACTERS_PER_TOKEN = 6  # more than any tokenizer gives of English (about 4.5), so that core never starts again
+CHARACTERS_PER_TOKEN = 6  # more than any tokenizer has in English (about 4.5), so that core never reads the text twice
 
 Sizes = dict[str, int]  # rows of the train and of the test split
 
@@ -40,7 +40,7 @@ class Needs:
         return self.settings.core
 
     def sets(self) -> list[str]:
-        """Names on the hub. SAEBench's own are longer: with a set of classes, or with the column that is the label."""
+        """Names on the hub. SAEBench's own are longer: with a set of classes, or with the label's column."""
         names = [set_of(name) for name in (*self.probing.dataset_names, *self.paired.dataset_names)]
         return [*dict.fromkeys(names), self.core.dataset]
 
@@ -53,8 +53,8 @@ class Needs:
         return {split: size // share for split, size in sizes.items()}
 
     def per_class_and_group(self, name: str) -> dict[tuple[int, float], Sizes]:
-        """{(class, group): rows} of a set that is labelled by both; a quarter of the set size, but where a pair of SCR
-        is all positive or all negative, more than twice that."""
+        """{(class, group): rows} of a set with both labels: a quarter of the set size, and more than twice that for the
+        group that a class has in a biased pair of SCR."""
         needed: dict[tuple[int, float], Sizes] = {}
         groups = dataset_metadata[name]["column2_mapping"]
 
@@ -81,7 +81,7 @@ class Needs:
         return needed
 
     def per_class(self) -> Sizes:
-        """Rows of each class of a set with one label: half the set size, as each class is set against others."""
+        """Rows of each class of a set with one label: half the set size, since each class is compared with others."""
         return self.probing_sizes(2)
 
     def core_tokens(self) -> int:

@@ -1,4 +1,4 @@
-"""Our SAEs as SAEBench takes them."""
+"""Our SAEs as objects of SAEBench's classes."""
 
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ SAEBENCH_ARCHITECTURES = {
 def load_for_saebench(
     folder: str | Path, model_name: str, device: str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Any:
-    """SAEBench's class for this SAE. Its own loaders want a repository on the hub."""
+    """The SAE in SAEBench's class for it. SAEBench's own loaders need a repository on the hub."""
     folder = Path(folder)
     config = read_json(folder / "config.json")["trainer"]
     plain = plain_weights(torch.load(folder / "ae.pt", map_location="cpu", weights_only=True))
-    plain.pop("group_sizes", None)  # only training needs to know Matryoshka's groups
+    plain.pop("group_sizes", None)  # Matryoshka's groups, which only training needs
     arguments: dict[str, Any] = {
         "model_name": model_name,
         "hook_layer": config["layer"],

@@ -36,9 +36,9 @@ from .workplace import identity, unshared, workplace
 
 @dataclass(frozen=True)
 class Subject:
-    """An SAE that is scored, by where it lies, and what it is scored with."""
+    """An SAE to be scored, and what it is scored with."""
 
-    name: str  # under which SAEBench knows it
+    name: str  # for SAEBench
     folder: Path  # of the cell
     facts: ModelFacts
     shared: Path  # what the SAEs of its model share
@@ -55,14 +55,14 @@ def score_cell(
     data: str | Path,
     compute: Compute,
 ) -> None:
-    """Of the cell that `output` is in; `shared` and `data` are the manifests of these folders."""
+    """Score the cell that `output` is in; `shared` and `data` are the manifests of these folders."""
     cell, folders = Cell.parse(output), (Path(shared).parent, Path(data).parent)
     subject = Subject(cell.name, cell.folder, read_facts(model_file), *folders, compute.device, compute.threads)
     log.info("%s: %s", cell.words, in_words(score(subject, settings)))
 
 
 def score(subject: Subject, settings: Scoring) -> dict[str, Any]:
-    """Write the cell's scores/*.json; {eval: result}. What a failed start had finished is kept in saebench.work."""
+    """Write the cell's scores/*.json; {eval: result}. What a failed start finished is kept in saebench.work."""
     work, sums = subject.folder / "saebench.work", subject.folder / "sae" / "SHA256SUMS"
     with Lease(work) as lease:
         known = identity(settings, subject.facts, subject.data, subject.shared / "manifest.json", sums)
@@ -78,7 +78,7 @@ def score(subject: Subject, settings: Scoring) -> dict[str, Any]:
 
 
 def _score(finished: Path, subject: Subject, settings: Scoring, lease: Lease) -> dict[str, Any]:
-    _empty(finished.parent, but=finished)
+    _empty(finished.parent, keep=finished)
     (finished / "origins").mkdir(parents=True, exist_ok=True)
     check_shared(subject.shared)
     check_sae(subject.folder / "sae", load_for_saebench(subject.folder / "sae", subject.facts.name))
@@ -104,15 +104,15 @@ def _score(finished: Path, subject: Subject, settings: Scoring, lease: Lease) ->
     origins = {eval_name: read_json(finished / "origins" / f"{eval_name}.json") for eval_name in evals.EVALS}
     sums = {eval_name: hashlib.sha256(content).hexdigest() for eval_name, content in contents.items()}
     lease.check()
-    # The last, since it says that the others are whole.
+    # Written last, since it says that the others are whole.
     made_by = {"threads": subject.threads, "evals": origins, "identity": finished.name, "sha256": sums}
     write_json(subject.folder / "scores" / "provenance.json", provenance(subject.device) | made_by)
     return {eval_name: json.loads(content) for eval_name, content in contents.items()}
 
 
 def published(folder: Path, known: str) -> dict[str, Any] | None:
-    """Scores of this identity, if all are there and unaltered: Snakemake removes them before each start, so they are
-    those of a process that this one has waited for."""
+    """The scores, if all exist unaltered with this identity. Snakemake removes them before each start, so these come
+    from a process that this one waited for."""
     files = {eval_name: folder / f"{eval_name}.json" for eval_name in SCORES}
     if not all(file.exists() for file in (*files.values(), folder / "provenance.json")):
         return None
@@ -122,10 +122,10 @@ def published(folder: Path, known: str) -> dict[str, Any] | None:
     return {name: read_json(file) for name, file in files.items()}
 
 
-def _empty(work: Path, but: Path | None = None) -> None:
-    """Of what is of another SAE or other settings, or was left by a job that was killed. The lease stays."""
+def _empty(work: Path, keep: Path | None = None) -> None:
+    """Remove what belongs to another SAE or other settings, and what a killed job left. The lease stays."""
     for path in work.iterdir():
-        if path.is_dir() and path != but:
+        if path.is_dir() and path != keep:
             shutil.rmtree(path)
 
 
@@ -151,14 +151,14 @@ def _run(eval_name: str, bench: evals.Bench, subject: Subject, model: Any, finis
         seconds = round(time.monotonic() - began, 1)
         origin = {"revision": git_revision(), "threads": subject.threads, "seconds": seconds, **found}
         write_json(finished / "origins" / f"{eval_name}.json", origin)
-        # SAEBench's own file, byte for byte; the last to be written, since it says that the eval is finished.
+        # SAEBench's own file, byte for byte; written last, since it says that the eval is finished.
         write_bytes(finished / f"{eval_name}.json", (folder / f"{eval_name}.json").read_bytes())
 
 
 def run_eval(
     eval_name: str, bench: evals.Bench, name: str, sae: Any, model: Any, folder: Path, shared: Path, device: str
 ) -> dict[str, Any]:
-    """In a process, and a current folder, of its own: leave {eval_name}.json there; what else there is to know."""
+    """Run one eval in its own process and working directory: write {eval_name}.json there; what else is recorded."""
     errors = LoggedErrors()
     patches.apply(model.to(device), folder, shared / "probes")
     calls = shared / f"{eval_name}_calls"
@@ -172,7 +172,7 @@ def run_eval(
     path = evals.run(eval_name, bench, name, sae, device)
     result = check_result(eval_name, path, bench.evals, errors.lines)
     if own := [str(file) for file in unshared(folder) if file.parts[0] == eval_name and file.suffix != ".json"]:
-        raise InputError(f"SAEBench made {own[0]} anew, though all SAEs of {bench.name} share it: remove {shared}")
+        raise InputError(f"SAEBench made {own[0]} again, though all SAEs of {bench.name} share it: remove {shared}")
     shutil.copyfile(path, folder / f"{eval_name}.json")
     found = {"calls": {"hits": recorded.hits, "misses": recorded.misses}} if recorded else {}
     return found | ({"variance": _variances(result, variance)} if variance else {})
@@ -183,7 +183,7 @@ def _variances(result: dict[str, Any], variance: Variance) -> dict[str, Any]:
     l0 = theirs["sparsity"]["l0"]  # an exact count in either dtype, so it tells whether the tokens were core's
     if abs(ours["l0"] - l0) > 1e-3 * max(1, l0):
         raise InputError(
-            f"core's l0 is {l0:.4f}, and {ours['l0']:.4f} on what was seen of its tokens: not the same ones"
+            f"core's l0 is {l0:.4f}, and {ours['l0']:.4f} on the tokens that were observed: not the same tokens"
         )
     return {
         "saebench": theirs["reconstruction_quality"]["explained_variance"],

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from ...jobs.typed import read
 
-# Settings that bear on single SAEs' scores only, and not on what all SAEs of a model share. What is shared is made with
-# a placeholder in the SAE's place, and with these values: little work where it is the SAE's, else SAEBench's defaults.
-# None of it draws from what the words or the probes are drawn from.
+# Settings that affect only a single SAE's scores, and not what all SAEs of a model share. What is shared is made with a
+# placeholder in place of an SAE and with these values: little work on the placeholder, otherwise SAEBench's defaults.
+# None of them changes the random numbers that words and probes are drawn with.
 PLACEHOLDER: dict[str, dict[str, Any]] = {
     "absorption": {
         "max_k_value": 1,
@@ -102,7 +102,7 @@ class ScrAndTpp:
 
 @dataclass(frozen=True)
 class Evals:
-    """The settings of all evals, without where their texts come from (an input of theirs)."""
+    """The settings of all evals, without the source of their texts (which are an input)."""
 
     seed: int
     absorption: Absorption
@@ -124,30 +124,30 @@ class Saebench(Evals):
 
 @dataclass(frozen=True)
 class Scoring:
-    """All that decides an SAE's scores, but for the SAE, the model, the texts and what SAEs share (inputs)."""
+    """Everything that decides an SAE's scores, except the inputs: the SAE, the model, the texts and what SAEs share."""
 
     evals: Evals
     dtype: str  # of the language model
-    batch_tokens: int  # that one forward pass of it may hold
+    batch_tokens: int  # in one forward pass of it, at most
     code: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """All that decides what the SAEs of a model share: so another N or k-sparse probe makes no activations anew."""
+    """Everything that decides what the SAEs of a model share. N and the k-sparse probes are no part of it."""
 
-    evals: dict[str, Any]  # less what PLACEHOLDER lists
+    evals: dict[str, Any]  # without what PLACEHOLDER lists
     dtype: str
     batch_tokens: int
     code: dict[str, str]
 
-    def of_placeholder(self) -> Evals:
-        filled = {name: {**self.evals[name], **given} for name, given in PLACEHOLDER.items()}
+    def placeholder_evals(self) -> Evals:
+        filled = {name: {**self.evals[name], **values} for name, values in PLACEHOLDER.items()}
         return read(Evals, self.evals | filled)
 
 
 def shared_part(evals: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the settings of evals, as plain values: those that Sharing is about."""
+    """Those settings of evals (as plain values) that decide what SAEs share."""
     return {
         name: {key: value for key, value in settings.items() if key not in PLACEHOLDER[name]}
         if name in PLACEHOLDER
@@ -158,7 +158,7 @@ def shared_part(evals: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Texts:
-    """What decides the rows of SAEBench's data sets: of each eval the settings that bear on them."""
+    """What decides the rows of SAEBench's data sets: the settings of each eval that affect them."""
 
     seed: int
     data: Data

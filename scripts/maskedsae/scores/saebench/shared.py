@@ -1,8 +1,8 @@
 """What all SAEs of a language model share: SAEBench's first-letter probes, activations and class probes.
 
-Made by SAEBench's own evals, run once on a placeholder in the SAE's place, a few random latents: so every file is what
-SAEBench would have cached, under the name by which it finds it again. Scores with caches it makes itself differ from
-scores with ready ones, since making them draws random numbers: with these, every SAE finds them ready.
+SAEBench's own evals make it, run once on a placeholder: an SAE of a few random latents. So every file is what SAEBench
+would have cached, under the name that it looks for. Making a cache draws random numbers, so scores with a ready cache
+differ from those of the run that made it: here every SAE finds its caches ready.
 """
 
 import shutil
@@ -35,22 +35,22 @@ from .sizes import shared_positions
 from .workplace import files_of, identity, workplace
 
 PLACEHOLDER_LATENTS = 64  # more than any k that is asked for
-PARTS = "parts"  # beside what is shared: a record of each eval's part, once it is whole
+PARTS = "parts"  # folder beside what is shared, with a record of each eval's part that is whole
 
 
 def make_shared(
     manifest: str | Path, model_file: str | Path, settings: Sharing, data_manifest: str | Path, compute: Compute
 ) -> None:
-    """Fill the manifest's folder, and write it at last. Parts that an earlier start had finished are kept."""
+    """Fill the manifest's folder, and write the manifest last. Parts that an earlier start finished are kept."""
     facts = read_facts(model_file)
     data, device, threads = Path(data_manifest).parent, compute.device, compute.threads
-    folder = Path(manifest).parent.absolute()  # each eval has a current folder of its own
+    folder = Path(manifest).parent.absolute()  # absolute, since each eval has its own working directory
     with Lease(folder) as lease:
         (folder / "manifest.json").unlink(missing_ok=True)
         known = identity(settings, facts, data)
         missing = [eval_name for eval_name in evals.EVALS if finished_part(folder, eval_name, known) is None]
         remove_unfinished(folder, missing)
-        bench = evals.Bench(facts.name, settings.of_placeholder(), settings.dtype, settings.batch_tokens)
+        bench = evals.Bench(facts.name, settings.placeholder_evals(), settings.dtype, settings.batch_tokens)
         size = shared_positions(bench.evals) * facts.width * getattr(torch, bench.dtype).itemsize
         kept = sum((folder / file).stat().st_size for file in files_of(folder))
         require_space(folder, max(0, size - kept), f"what the SAEs of {facts.name} share for SAEBench")
@@ -59,7 +59,7 @@ def make_shared(
         model = hooked_transformer(facts, bench.dtype, bench.evals.absorption.bos) if missing else None
         for eval_name in evals.EVALS:
             if eval_name not in missing:
-                log.info("%s: %s: is here from before", facts.name, eval_name)
+                log.info("%s: %s: exists already", facts.name, eval_name)
                 continue
             found = share(eval_name, bench, facts, model, folder, data, device, threads)
             sizes = {str(file): (folder / file).stat().st_size for file in part(folder, eval_name)}
@@ -70,14 +70,14 @@ def make_shared(
         log.info("%s: %d letters can be scored for absorption", facts.name, len(usable(letters, bench.evals)))
         files = {file: size for known_part in parts.values() for file, size in known_part["files"].items()}
         sums = {file: sha256(folder / file) for file in files if file.startswith("probes/")}
-        of_data = sha256(data / "manifest.json")
+        data_sum = sha256(data / "manifest.json")
         lease.check()
-        contents = {"letters": letters, "settings": plain(settings), "data": of_data, "files": files, "sha256": sums}
+        contents = {"letters": letters, "settings": plain(settings), "data": data_sum, "files": files, "sha256": sums}
         write_json(folder / "manifest.json", contents)
 
 
 def part(folder: Path, eval_name: str) -> list[Path]:
-    """What SAEs read of one eval's run; what the eval said (its .txt) has times in it, and is left out."""
+    """The files of one eval that SAEs read. Its output (.txt) has times in it, and is left out."""
     own = Path("artifacts", eval_name)
     calls = {Path(f"{eval_name}_calls.{kind}") for kind in ("bin", "json")}
     probes = {Path("probes")} if eval_name == "absorption" else set()
@@ -85,7 +85,7 @@ def part(folder: Path, eval_name: str) -> list[Path]:
 
 
 def finished_part(folder: Path, eval_name: str, known: str) -> dict[str, Any] | None:
-    """Its record, if it is of this identity and its files are as they were."""
+    """Its record, if it has this identity and its files still have their sizes."""
     path = folder / PARTS / f"{eval_name}.json"
     if not path.exists():
         return None
@@ -97,12 +97,12 @@ def finished_part(folder: Path, eval_name: str, known: str) -> dict[str, Any] | 
 def _whole_part(folder: Path, eval_name: str, known: str) -> dict[str, Any]:
     record = finished_part(folder, eval_name, known)
     if record is None:
-        raise InputError(f"{folder}: what {eval_name} made was changed meanwhile: give the same command again")
+        raise InputError(f"{folder}: what {eval_name} made was changed in the meantime: run the same command again")
     return record
 
 
 def remove_unfinished(folder: Path, missing: list[str]) -> None:
-    """Also working folders of jobs that were killed. Names with a dot, and the lease, are the processes' that wait."""
+    """Also remove working folders of killed jobs. The lease and hidden files belong to processes that wait."""
     for eval_name in missing:
         (folder / PARTS / f"{eval_name}.json").unlink(missing_ok=True)
         for file in (*part(folder, eval_name), Path(f"{eval_name}.txt")):
@@ -122,7 +122,7 @@ def share(
     device: str,
     threads: int,
 ) -> dict[str, Any] | None:
-    """What one eval's SAEs share; of absorption also each letter's F1."""
+    """Make what SAEs share in one eval; for absorption, the F1 of each letter is returned."""
     with workplace(folder, data) as work:
 
         def make() -> dict[str, Any] | None:
@@ -140,8 +140,8 @@ def share(
 def _make(
     eval_name: str, bench: evals.Bench, facts: ModelFacts, model: Any, work: Path, folder: Path, device: str
 ) -> dict[str, Any] | None:
-    """In a child. Absorption runs twice: the words that it asks the language model about are drawn once the probes are
-    there, as they will be for every SAE."""
+    """Runs in a child process. For absorption the probes are made first: the eval then draws its words with the probes
+    ready, as it does for every SAE."""
     errors = LoggedErrors()
     patches.apply(model.to(device), work, folder / "probes")
     sae = placeholder_sae(facts.name, facts.width, facts.layer, bench.dtype, device)
@@ -187,7 +187,7 @@ def _letters(bench: evals.Bench, facts: ModelFacts, model: Any, folder: Path, de
 
 
 def f1_of_letters(model: Any, facts: ModelFacts, folder: Path) -> dict[str, float]:
-    """As SAEBench's absorption takes it: of the probe's scores above 0, on the test words."""
+    """As SAEBench's absorption computes it: a probe's score above 0 counts as the letter, on the test words."""
     place = {"layer": facts.layer, "probes_dir": folder / "probes", "dtype": torch.float32, "device": "cpu"}
     probe = load_probe(facts.name, **place)
     activations, words = load_probe_data_split(model, split="test", **place)

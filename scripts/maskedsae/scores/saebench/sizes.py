@@ -1,10 +1,10 @@
-"""Estimates of what SAEBench holds in memory and on disk: what jobs ask for, and what is asked of the disk first."""
+"""Estimates of what SAEBench holds in memory and on disk: for jobs' resources, and for the check of free space."""
 
 from .settings import Evals
 
 
 def positions_of_a_set(evals: Evals) -> int:
-    """Tokens whose activations one probing set has in memory at a time: five classes, half of each set's size."""
+    """Tokens whose activations one probing set has in memory at once: five classes, half of each set's size."""
     probing = evals.sparse_probing
     texts = 5 * (probing.probe_train_set_size + probing.probe_test_set_size) // 2
     return texts * probing.context_length

@@ -1,7 +1,7 @@
-"""Explained variance by its textbook formula, on the tokens that SAEBench's core takes its two values from.
+"""Explained variance by its textbook formula, on the tokens from which SAEBench's core computes its two values.
 
 SAEBench's `explained_variance` subtracts the square of a scalar (the mean of squares) where the squared mean vector
-belongs, so it is nearly uncentred; its `explained_variance_legacy` is a mean of ratios, token by token, about the mean
+belongs, so it is nearly uncentred; its `explained_variance_legacy` is a mean of ratios, token by token, with the mean
 of a batch. Here: 1 - sum |x - x_hat|^2 / sum |x - mean of all x|^2, in float64.
 """
 
@@ -11,7 +11,7 @@ import torch
 
 
 class Variance:
-    """Sums over the activations that a model gives to an SAE and what it makes of them; special tokens left out."""
+    """Sums over a model's activations and an SAE's latents and reconstructions of them, without special tokens."""
 
     def __init__(self, width: int, special_ids: set[int]):
         self.special = torch.tensor(sorted(special_ids))
@@ -54,7 +54,7 @@ def observe(variance: Variance, model: Any, sae: Any) -> None:
 
     def observed_decode(features: torch.Tensor) -> Any:
         x_hat = decode(features)
-        if "tokens" in seen:  # core's other pass, which replaces activations, does not run_with_cache
+        if "tokens" in seen:  # core's other pass, which replaces activations, does not call run_with_cache
             variance.add(seen.pop("tokens"), seen["x"], features, x_hat)
         return x_hat
 

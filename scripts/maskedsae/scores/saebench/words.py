@@ -1,4 +1,4 @@
-"""An SAE's scores in a line of a log."""
+"""An SAE's scores in a log line."""
 
 from typing import Any
 

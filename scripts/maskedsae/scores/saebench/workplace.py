@@ -1,4 +1,4 @@
-"""A folder of its own for each run of an eval: nothing that it reads or writes is shared but by links to be read."""
+"""A folder of its own for each run of an eval. Shared files are links in it, and are only read."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ PACKAGES = ("sae-bench", "sae-lens", "transformer-lens", "transformers", "datase
 
 
 def identity(settings: object, facts: ModelFacts, data: Path, *more: Path) -> str:
-    """Of all that decides what an eval makes: what was made under the same one is taken for what would be made now."""
+    """A hash of everything that decides what an eval makes; files with the same identity are used again."""
     parts = [json.dumps([plain(settings), plain(facts)], sort_keys=True)]
     parts += [path.read_text() for path in (data / "manifest.json", *more)]
     parts += [version(package) for package in PACKAGES]
@@ -26,8 +26,8 @@ def identity(settings: object, facts: ModelFacts, data: Path, *more: Path) -> st
 
 @contextmanager
 def workplace(beside: Path, data: Path, artefacts: Path | None = None) -> Iterator[Path]:
-    """A new folder in `beside`, removed at the end. SAEBench takes a data set's name for a folder's where there is
-    one, so the data are linked in under their names; so are, file by file, a model's `artefacts`."""
+    """A new folder in `beside`, removed at the end. SAEBench reads a data set from a folder of its name where there is
+    one, so the data sets are linked in under their names. A model's `artefacts` are linked in file by file."""
     folder = (beside / f"work-{uuid.uuid4().hex[:12]}").absolute()
     folder.mkdir(parents=True)
     try:
@@ -44,7 +44,7 @@ def workplace(beside: Path, data: Path, artefacts: Path | None = None) -> Iterat
 
 
 def files_of(folder: Path) -> list[Path]:
-    """All files below, as seen from it. (A loop: data sets are links, which must not be walked into.)"""
+    """All files below `folder`, relative to it. (os.walk does not follow links, and data sets are links.)"""
     found = []
     for path, _, names in os.walk(folder):
         found += [Path(path, name).relative_to(folder) for name in names]
@@ -52,6 +52,6 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def unshared(folder: Path) -> list[Path]:
-    """Artefacts that SAEBench made itself, since the model's lacked them."""
+    """Artefacts that SAEBench made itself, because the model's `artefacts` lacked them."""
     artefacts = folder / "artifacts"
     return [file for file in files_of(artefacts) if not (artefacts / file).is_symlink()]
