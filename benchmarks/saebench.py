@@ -127,7 +127,7 @@ def process(way: str, folder: Path, sae: str | None) -> list[dict]:
             command, cwd=folder, env=os.environ | environment, stdout=file, stderr=subprocess.STDOUT, check=False
         )
     if done.returncode:
-        sys.exit(f"{way} failed: see {output}")
+        sys.exit(f"{way} failed (exit code {done.returncode}): see {output}")
     return whole.found + json.loads((folder / "spans.json").read_text())
 
 

@@ -9,7 +9,7 @@ from snakemake.settings.enums import RerunTrigger
 # Rules and jobs use this checkout's library, whatever else is installed.
 LIBRARY = f"{workflow.basedir}/scripts"
 sys.path.insert(0, LIBRARY)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")]))
+os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")])))
 
 from maskedsae.experiment import checks, grid, plan
 from maskedsae.experiment import resources as needs

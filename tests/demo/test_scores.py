@@ -251,9 +251,9 @@ def test_of_two_processes_on_one_cell_the_second_waits_and_scores_nothing(copied
         )
         for _ in range(2)
     ]
-    said = [process.communicate()[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], said
-    assert sum("another process has just written its scores" in lines for lines in said) == 1
+    logs = [process.communicate()[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], logs
+    assert sum("another process has just written its scores" in lines for lines in logs) == 1
     assert scores(copied) == before
     assert not (copied / "saebench.work").exists()
 

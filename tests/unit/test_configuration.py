@@ -163,9 +163,9 @@ def test_the_papers_configuration_passes():
 
 @pytest.mark.parametrize(("key", "value", "line"), WRONG)
 def test_a_wrong_value_is_refused_in_one_line(key, value, line):
-    said = refusal(paper_with(key, value))
-    assert line in said
-    assert "\n" not in said
+    message = refusal(paper_with(key, value))
+    assert line in message
+    assert "\n" not in message
 
 
 def test_a_missing_key_is_named():

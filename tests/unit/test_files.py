@@ -41,9 +41,9 @@ print(path.read_bytes() == b"old" * 100_000, sorted(os.listdir(path.parent)))
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path):
-    said = on_a_full_disk(WRITE, tmp_path)
-    assert said.returncode == 0, said.stderr
-    line, after = said.stdout.splitlines()
+    done = on_a_full_disk(WRITE, tmp_path)
+    assert done.returncode == 0, done.stderr
+    line, after = done.stdout.splitlines()
     assert line == f"{tmp_path}/state.pt: no space left on the disk for 900,000 bytes: free some and start again"
     assert after == "True ['state.pt']"
 
@@ -61,9 +61,9 @@ except InputError as error:
 
 
 def test_too_small_a_disk_is_said_before_the_work(tmp_path):
-    said = on_a_full_disk(ASK, tmp_path)
-    assert said.returncode == 0, said.stderr
-    assert "the tokens will take 5 MB, and its disk has 1 MB free" in said.stdout
+    done = on_a_full_disk(ASK, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "the tokens will take 5 MB, and its disk has 1 MB free" in done.stdout
 
 
 def test_there_is_space_for_little(tmp_path):

@@ -90,7 +90,7 @@ def test_labels_of_the_real_files_are_aligned_as_the_originals_sorting_has_them(
 )
 def test_a_class_has_one_meaning_in_both_files(name, meaning, train, ood):
     """Read by a person: a text of each file, and the class that both are of."""
-    number = [said for said, _, _ in datasets.LABELS[name]].index(meaning)
+    number = [known for known, _, _ in datasets.LABELS[name]].index(meaning)
     for texts, start in zip(datasets.load(name, rows=1500), (train, ood), strict=True):
         assert {label for text, label in zip(texts.prompts, texts.labels, strict=True) if text.startswith(start)} == {
             number

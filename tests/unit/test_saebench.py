@@ -143,7 +143,7 @@ def test_centred_explained_variance_by_hand():
 
 
 def test_a_child_hands_back_what_it_found_and_its_words_go_to_a_file(tmp_path):
-    said = tmp_path / "said.txt"
+    output = tmp_path / "output.txt"
 
     def work():
         print("working")
@@ -153,8 +153,8 @@ def test_a_child_hands_back_what_it_found_and_its_words_go_to_a_file(tmp_path):
 
     folder = tmp_path / "folder"
     folder.mkdir()
-    assert run_child(folder, said, "it", work) == {"folder": str(folder), "home": str(folder)}
-    assert set(said.read_text().splitlines()) == {"working", "warning", "and its own children"}
+    assert run_child(folder, output, "it", work) == {"folder": str(folder), "home": str(folder)}
+    assert set(output.read_text().splitlines()) == {"working", "warning", "and its own children"}
     assert os.environ["HOME"] != str(folder)
 
 
@@ -169,9 +169,9 @@ def test_a_child_hands_back_what_it_found_and_its_words_go_to_a_file(tmp_path):
 )
 def test_a_child_that_dies_is_named_with_the_reason(tmp_path, work, line):
     with pytest.raises(InputError) as error:
-        run_child(tmp_path, tmp_path / "said.txt", "gemma: scr", work)
+        run_child(tmp_path, tmp_path / "output.txt", "gemma: scr", work)
     assert str(error.value).startswith(line)
-    assert str(tmp_path / "said.txt") in str(error.value)
+    assert str(tmp_path / "output.txt") in str(error.value)
 
 
 FULL = """
@@ -189,9 +189,9 @@ except InputError as error:
 
 
 def test_a_disk_that_fills_up_while_an_eval_writes_is_one_line(tmp_path):
-    said = on_a_full_disk(FULL, tmp_path)
-    assert said.returncode == 0, said.stderr
-    assert "no space left on the disk" in said.stdout
+    done = on_a_full_disk(FULL, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "no space left on the disk" in done.stdout
 
 
 def test_a_parent_that_is_killed_takes_its_child_with_it(tmp_path):
@@ -201,7 +201,7 @@ def test_a_parent_that_is_killed_takes_its_child_with_it(tmp_path):
 
     parent = os.fork()
     if not parent:
-        run_child(tmp_path, tmp_path / "said.txt", "it", sleep)
+        run_child(tmp_path, tmp_path / "output.txt", "it", sleep)
         os._exit(0)
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         time.sleep(0.05)

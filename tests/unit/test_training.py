@@ -225,9 +225,9 @@ def test_one_that_diverges_does_not_take_its_siblings_along(given, tmp_path, mon
         diverging(patched, 4, 30)
         with pytest.raises(InputError) as error:
             train_cells(folders(tmp_path, 4, 8), train_settings(), *given)
-    said = str(error.value)
-    assert "l0_4 (at step 30): training diverged; the 1 other SAEs of this job are written" in said
-    assert "by an entry of its own with a lower lr (kind: matryoshka_batch_topk)" in said and "\n" not in said
+    message = str(error.value)
+    assert "l0_4 (at step 30): training diverged; the job's other SAEs (1) are written" in message
+    assert "by an entry of its own with a lower lr (kind: matryoshka_batch_topk)" in message and "\n" not in message
     assert not (tmp_path / "l0_4" / "sae").exists()
     train_cells(folders(tmp_path / "alone", 8), train_settings(), *given)
     assert_same_files(tmp_path / "l0_8", tmp_path / "alone" / "l0_8")

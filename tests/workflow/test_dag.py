@@ -367,7 +367,7 @@ def test_of_a_job_in_which_one_diverges_the_healthy_saes_are_there_and_stay(chec
     assert checkout.status != 0
     healthy = checkout.folder / f"results/tiny/neox/clean/{TOPK}/l0_6/seed_1"
     wild = checkout.folder / "results/tiny/neox/clean/wild/l0_6/seed_1"
-    assert "training diverged; the 1 other SAEs of this job are written" in output
+    assert "training diverged; the job's other SAEs (1) are written" in output
     assert "is trained already; its files are written again" in output  # by the second attempt
     assert (healthy / "sae/quality.json").exists() and not (wild / "sae").exists()
     sae, curve = ((healthy / name).read_bytes() for name in ("sae/ae.pt", "training.csv"))

@@ -91,7 +91,7 @@ def divergence(diverged: list[Learner], kept: int) -> str:
     """The error's message."""
     where = ", ".join(f"{learner.folder} (at step {learner.diverged_at:,})" for learner in diverged)
     trainer, kind = diverged[0].cell.trainer, diverged[0].settings["trainer"]["kind"]
-    others = f"; the {kept} other SAEs of this job are written" if kept else ""
+    others = f"; the job's other SAEs ({kept}) are written" if kept else ""
     return (
         f"{where}: training diverged{others}. Take it out of the grid (l0, seeds or trainers), or train it by an entry "
         f"of its own with a lower lr (kind: {kind}): lowering trainer_settings.{trainer}.lr itself trains every SAE of "
