@@ -183,7 +183,8 @@ def _variances(result: dict[str, Any], variance: Variance) -> dict[str, Any]:
     l0 = theirs["sparsity"]["l0"]  # an exact count in either dtype, so it tells whether the tokens were core's
     if abs(ours["l0"] - l0) > 1e-3 * max(1, l0):
         raise InputError(
-            f"core's l0 is {l0:.4f}, and {ours['l0']:.4f} on the tokens that were observed: not the same tokens"
+            f"core's l0 is {l0:.4f}, and {ours['l0']:.4f} on the tokens that were observed: not the same tokens: "
+            "install the sae-bench that envs/constraints.txt names (make env)"
         )
     return {
         "saebench": theirs["reconstruction_quality"]["explained_variance"],

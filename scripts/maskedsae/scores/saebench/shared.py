@@ -174,7 +174,7 @@ def _letters(bench: evals.Bench, facts: ModelFacts, model: Any, folder: Path, de
     except (ValueError, IndexError) as error:
         raise InputError(
             f"SAEBench's first-letter probes cannot be made ({error}): the tokenizer of {facts.name} may have too "
-            "few words for some letter"
+            "few words for some letter: choose a model with a larger vocabulary"
         ) from error
     good, needed = usable(found, bench.evals), absorption.min_feats_for_eval
     if len(good) < needed:
