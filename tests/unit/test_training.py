@@ -343,11 +343,13 @@ def another_takes_over(folder: Path) -> None:
     (folder / "checkpoint" / "lease.json").write_text(json.dumps({"token": "another", "host": "elsewhere"}))
 
 
-@pytest.mark.parametrize("moment", ["log", "checkpoint", "the files", "quality"])
+@pytest.mark.parametrize("moment", ["old checkpoint", "start of the log", "log", "checkpoint", "the files", "quality"])
 def test_a_cell_that_another_has_taken_over_is_not_written(moment, given, tmp_path, monkeypatch):
     """Its lease is replaced right before each kind of write: nothing is written after that."""
     facts, manifest, compute = given
     folder, state = tmp_path / "l0_8", {}
+    if moment == "old checkpoint":  # of other settings, so that it is set aside
+        train_cells({a_cell(8): folder}, train_settings(stream={"name": "mask30", "p": 0.2}), facts, manifest, compute)
 
     def taking_over(original):
         def replaced(*arguments, **more):
@@ -362,6 +364,8 @@ def test_a_cell_that_another_has_taken_over_is_not_written(moment, given, tmp_pa
         return moment != "log" or arguments[0].step == 50
 
     place, name = {
+        "old checkpoint": (learners.checkpoints, "load"),
+        "start of the log": (training, "require_space"),
         "log": (learners.Learner, "learn"),
         "checkpoint": (training, "save_all"),
         "the files": (learners.Learner, "finish"),
