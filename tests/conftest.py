@@ -59,16 +59,23 @@ def pytest_report_header(config) -> list[str]:
     ]
 
 
-def pytest_sessionfinish(session):
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What one worker of `pytest -n 2` runs in turn: a file; all that share the demo; all that share a cluster."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder in ("demo", "slurm") else item.path.name))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind(tmp_path_factory):
     """Nothing that a test has started may go on once all are done."""
-    if not Path("/proc").is_dir() or (base := session.config._tmp_path_factory._basetemp) is None:
-        return
-    if left := processes_below(base):
-        for process in left:
-            command = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            print(f"left behind, and now killed: process {process}: {command[:200]}")
-            os.kill(process, signal.SIGKILL)
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    yield
+    found = processes_below(tmp_path_factory.getbasetemp()) if Path("/proc").is_dir() else []
+    commands = [Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ") for process in found]
+    for process in found:
+        os.kill(process, signal.SIGKILL)
+    assert not commands, f"left behind, and now killed: {commands}"
 
 
 def documents() -> list[str]:
