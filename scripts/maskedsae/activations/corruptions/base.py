@@ -7,6 +7,7 @@ by context and position, so no batch size, block size or restart changes them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
@@ -47,7 +48,7 @@ class Corrupted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Corruption:
+class Corruption(ABC):
     """A kind of corruption with its settings; `p` is the rate at which tokens are touched."""
 
     p: float
@@ -65,9 +66,9 @@ class Corruption:
         if not 0 <= self.p < 1:
             raise InputError(f"p: {self.p} is out of range: it must be at least 0 and less than 1")
 
+    @abstractmethod
     def corrupt(self, contexts: Ids, numbers: Sequence[int], seed: int, vocabulary: Vocabulary) -> Corrupted:
         """`contexts` (contexts x positions); `numbers` says which contexts of the text these are."""
-        raise NotImplementedError
 
     def share_of_rows(self, rows: Rows) -> float:
         """How many rows a position gives on average; how much text a stream needs follows from it."""
