@@ -21,7 +21,7 @@ demo: env
 	@echo "The report: results/demo/report.html"
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadgroup --durations 15
+	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder --durations 15
 
 lint: env
 	$(BIN)/ruff format --check .

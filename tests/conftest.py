@@ -54,17 +54,22 @@ def pytest_report_header(config) -> list[str]:
     tools["LaTeX tables"] = "" if shutil.which("pdflatex") else "no pdflatex"
     skipped = [f"{what} ({why})" for what, why in tools.items() if why]
     return [
-        "all tests take about MINUTES minutes on two cores; the longest are tests/demo and tests/slurm",
+        "all tests take about 20 minutes on two cores; the longest are tests/demo and tests/slurm",
         f"skipped on this machine: {'; '.join(skipped) or 'nothing'}",
     ]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """What one worker of `pytest -n 2` runs in turn: a file; all that share the demo; all that share a cluster."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(folder if folder in ("demo", "slurm") else item.path.name))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """One worker runs in turn all tests of a file, and all that share the demo or a cluster."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return next((folder for folder in ("tests/demo", "tests/slurm") if file.startswith(folder)), file)
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
