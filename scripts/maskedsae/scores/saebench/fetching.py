@@ -29,7 +29,8 @@ from ...jobs.log import log
 from ...jobs.progress import Progress
 from ...jobs.typed import plain
 from .datasets import Folder, write_code, write_europarl, write_splits
-from .rows import AMAZON, BIOS, CODE, EUROPARL, GROUPS, LANGUAGE_PAIRS, NEWS, Needs, Sizes, set_of
+from .names import set_of
+from .rows import AMAZON, BIOS, CODE, EUROPARL, GROUPS, LANGUAGE_PAIRS, NEWS, Needs, Sizes
 from .settings import Revision, Texts
 
 # For the sets that SAEBench reads whole: the column of the text, and those of the labels.

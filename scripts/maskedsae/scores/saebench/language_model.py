@@ -18,8 +18,9 @@ from ...jobs.errors import InputError
 logging.getLogger().addHandler(logging.NullHandler())
 
 
-def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None) -> HookedTransformer:
-    """On the CPU. `bos`: whether prompts given as text start with BOS (None: transformer-lens decides by family).
+def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None = None) -> HookedTransformer:
+    """On the CPU, without asking for a GPU. `bos`: whether prompts given as text start with BOS (None: as
+    transformer-lens has it for the family).
 
     All processing is off: transformer-lens' own `from_pretrained` centres and folds weights, so the SAE would be
     evaluated on another model than it was trained on.
@@ -27,12 +28,12 @@ def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None) -> Hooke
     folder = model_folder(facts)
     whole = with_all_weights(AutoModelForCausalLM, facts.name, folder, dtype)
     if facts.family == "gpt_neox":
-        config = loading.get_pretrained_model_config(folder)
+        config = loading.get_pretrained_model_config(folder, device="cpu")
         state = convert_neox_weights(whole, config)
     else:
         config = gemma2_config(whole.config)
         state = convert_gemma_weights(whole, config)
-    config.device, config.dtype = "cpu", getattr(torch, dtype)
+    config.dtype = getattr(torch, dtype)
     config.model_name = facts.name  # SAEBench makes folders of it, so never a path
     if bos is not None:
         config.default_prepend_bos = bos
@@ -67,7 +68,7 @@ def model_folder(facts: ModelFacts) -> str:
 
 def gemma2_config(small: Any) -> HookedTransformerConfig:
     """transformer-lens knows Gemma-2-2B by name only: its configuration, with this model's sizes."""
-    known = loading.get_pretrained_model_config("google/gemma-2-2b").to_dict()
+    known = loading.get_pretrained_model_config("google/gemma-2-2b", device="cpu").to_dict()
     sizes = {
         "d_model": small.hidden_size,
         "d_head": small.head_dim,
