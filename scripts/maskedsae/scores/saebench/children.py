@@ -73,8 +73,16 @@ def start(device: str, threads: int) -> None:
 def check_device_apart(folder: Path, what: str, device: str) -> None:
     """In a child, before the language model is loaded; the parent stays without CUDA, and without a pool of threads."""
     set_threads(1)
-    if device != "cpu":
-        run_child(folder, folder / "device.txt", what, lambda: check_device(device))
+
+    def problem() -> str:
+        try:
+            check_device(device)
+        except InputError as error:
+            return str(error)
+        return ""
+
+    if device != "cpu" and (line := run_child(folder, Path(os.devnull), what, problem)):
+        raise InputError(line)
 
 
 def keep_freed_memory() -> None:
