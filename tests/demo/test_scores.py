@@ -129,7 +129,7 @@ def test_saebenchs_own_run_eval_gives_our_numbers(demo, config, model, eval_name
     assert not differing
 
 
-def test_deleting_one_score_remakes_that_cell_as_it_was_and_writes_nowhere_else(demo, tmp_path):
+def test_deleting_a_cells_scores_remakes_them_as_they_were_and_writes_nowhere_else(demo, tmp_path):
     """Alone this time, in a new process, with a home of its own and SAEBench's package watched."""
     import sae_bench
 
@@ -139,6 +139,7 @@ def test_deleting_one_score_remakes_that_cell_as_it_was_and_writes_nowhere_else(
     shared = files_of(demo / "results/demo/pythia-demo/saebench")
     others = {path: stat for path, stat in files_of(demo / "results").items() if "/scores/" in path}
     (cell / "scores/tpp.json").unlink()
+    shutil.rmtree(cell / "saebench")
     hidden = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "HF_HOME": str(home / "hf")}
     done = snakemake(demo, "scores", env=os.environ | hidden)
     assert done.returncode == 0, done.stdout + done.stderr
