@@ -15,7 +15,7 @@ def run(code: str, log: Path) -> subprocess.CompletedProcess:
         "from types import SimpleNamespace\n"
         "from maskedsae.jobs.entry import job\n"
         "from maskedsae.jobs.errors import InputError\n"
-        f"with job(SimpleNamespace(log=[{str(log)!r}])) as entry:\n"
+        f"with job(SimpleNamespace(log=[{str(log)!r}], resources={{}})) as entry:\n"
     )
     script += "".join(f"    {line}\n" for line in code.splitlines())
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from .compute import Compute
 from .errors import InputError
+from .gpus import hold_gpus
 from .log import log
 from .params import settings_of
 from .typed import read
@@ -38,7 +39,8 @@ class Entry:
 def job(given: Any) -> Iterator[Entry]:
     """Log to the job's file and to the terminal; an error that the user can fix ends the job with one line.
 
-    Entry scripts import what they call inside this context, so that a failed import is logged too.
+    Entry scripts import what they call inside this context, so that a failed import is logged too, and so that nothing
+    starts CUDA before the job has its GPU.
     """
     log_file = Path(given.log[0])
     log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +51,8 @@ def job(given: Any) -> Iterator[Entry]:
     log.setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))  # unwinds, so that leases are released
     try:
+        if gpus := given.resources.get("gpu"):
+            hold_gpus(gpus)
         yield Entry(given)
     except InputError as error:
         log.error("error: %s", error)
