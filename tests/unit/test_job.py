@@ -1,6 +1,7 @@
 """How an entry script ends: what it says, where, and with which exit code."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def test_entries_import_the_library_within_their_job():
     entries = sorted(SCRIPTS.glob("*.py"))
     assert len(entries) > 15
     for path in entries:
-        before, within = path.read_text().split("with job(snakemake) as entry:")
+        before, within = re.split(r"with job\(snakemake(?:, fetches=True)?\) as entry:", path.read_text())
         imports = [line for line in before.splitlines() if line.startswith(("import", "from"))]
         assert imports == ["from maskedsae.jobs.entry import job"], path
         assert "    from maskedsae." in within, path

@@ -10,9 +10,8 @@ from transformer_lens.pretrained.weight_conversions.gemma import convert_gemma_w
 from transformer_lens.pretrained.weight_conversions.neox import convert_neox_weights
 from transformers import AutoModelForCausalLM
 
-from ...activations.language_models import load_tokenizer, with_all_weights
+from ...activations.language_models import load_tokenizer, snapshot, with_all_weights
 from ...activations.settings import ModelFacts
-from ...jobs.errors import InputError
 
 # transformer-lens calls logging.info, which gives the root logger a handler if it has none: each line came twice.
 logging.getLogger().addHandler(logging.NullHandler())
@@ -25,7 +24,7 @@ def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None = None) -
     All processing is off: transformer-lens' own `from_pretrained` centres and folds weights, so the SAE would be
     evaluated on another model than it was trained on.
     """
-    folder = model_folder(facts)
+    folder = snapshot(facts)
     whole = with_all_weights(AutoModelForCausalLM, facts.name, folder, dtype)
     if facts.family == "gpt_neox":
         config = loading.get_pretrained_model_config(folder, device="cpu")
@@ -37,7 +36,7 @@ def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None = None) -
     config.model_name = facts.name  # SAEBench makes folders of it, so never a path
     if bos is not None:
         config.default_prepend_bos = bos
-    model = HookedTransformer(config, tokenizer=load_tokenizer(facts.name, folder, None))
+    model = HookedTransformer(config, tokenizer=load_tokenizer(facts.name, folder))
     model.load_and_process_state_dict(
         state,
         fold_ln=False,
@@ -47,23 +46,6 @@ def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None = None) -
         refactor_factored_attn_matrices=False,
     )
     return model.eval().requires_grad_(False)
-
-
-def model_folder(facts: ModelFacts) -> str:
-    """For a hub model, its snapshot on this machine, which rule `model` fetched."""
-    if facts.path:
-        return facts.path
-    from huggingface_hub import snapshot_download
-
-    assert facts.hub is not None
-    try:
-        return snapshot_download(facts.hub, revision=facts.commit, local_files_only=True)
-    except Exception as error:
-        raise InputError(
-            f"models: {facts.name}: {facts.hub} at {facts.commit} is not on this machine: remove its "
-            "model.json and run the same command where there is a network, so that it is fetched again (HF_HOME must "
-            "be a folder that both machines see)"
-        ) from error
 
 
 def gemma2_config(small: Any) -> HookedTransformerConfig:
