@@ -1,20 +1,13 @@
-"""The kit's configuration, and language models of the paper's two shapes with random weights, made on the spot."""
+"""Language models of the paper's two shapes with random weights, made on the spot."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from transformers import Gemma2Config, Gemma2ForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from maskedsae.experiment.checks import check
-from maskedsae.experiment.configuration import Configuration
 from maskedsae.world.architectures import scale_residual_stream, share_letters
 from maskedsae.world.language_model import RESIDUAL_RMS, residual_rms
 from maskedsae.world.spelling import Speller
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 
 FAMILIES = {"pythia-shape": "gpt_neox", "gemma-shape": "gemma2"}
 VOCABULARY = {"full": 8_192, "small": 2_048}  # of the tokenizers; the models have more, as Pythia and Gemma-2 do
@@ -69,24 +62,6 @@ SIZES: dict[str, dict[str, dict[str, int]]] = {
         },
     },
 }
-
-
-def configuration(small: bool) -> Configuration:
-    config = _read(ROOT / "config.yaml")
-    for overlay in ("gpu.yaml", "small.yaml") if small else ("gpu.yaml",):
-        config = merged(config, _read(HERE / overlay))
-    return check(config)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(path.read_text())
-    return content
-
-
-def merged(config: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    """As Snakemake merges configuration files: mappings are merged, lists replaced whole."""
-    both = {key: merged(config[key], value) for key, value in overlay.items() if isinstance(value, dict)}
-    return config | overlay | both
 
 
 def make_model(name: str, tokenizer: PreTrainedTokenizerFast, size: str, dtype: str, device: str) -> Any:
