@@ -10,12 +10,12 @@ from maskedsae.world.language_model import RESIDUAL_RMS, residual_rms
 from maskedsae.world.spelling import Speller
 
 FAMILIES = {"pythia-shape": "gpt_neox", "gemma-shape": "gemma2"}
-VOCABULARY = {"full": 8_192, "small": 2_048}  # of the tokenizers; the models have more, as Pythia and Gemma-2 do
+VOCABULARY = {"full": 4_096, "small": 2_048}  # of the tokenizers; the models have more, as Pythia and Gemma-2 do
 
 SPREAD = 0.55  # of the first weights, times the root of the width: 0.02, the family's default, at Pythia's 768
 EMBEDDING_SPREAD = 0.03  # of a token's own part of its embedding; the part that an initial shares has 0.045
 
-# Pythia-160M's and Gemma-2-2B's own numbers, where they are not the defaults of transformers' classes.
+# Pythia-160M's and Gemma-2-2B's own numbers, but for Gemma's layers: 13 are read, and one of the 13 others is enough.
 SIZES: dict[str, dict[str, dict[str, int]]] = {
     "pythia-shape": {
         "full": {
@@ -40,7 +40,7 @@ SIZES: dict[str, dict[str, dict[str, int]]] = {
             "vocab_size": 256_000,
             "hidden_size": 2304,
             "intermediate_size": 9216,
-            "num_hidden_layers": 26,
+            "num_hidden_layers": 14,
             "num_attention_heads": 8,
             "num_key_value_heads": 4,
             "head_dim": 256,
@@ -65,7 +65,7 @@ SIZES: dict[str, dict[str, dict[str, int]]] = {
 
 
 def make_model(name: str, tokenizer: PreTrainedTokenizerFast, size: str, dtype: str, device: str) -> Any:
-    """Made where it will run: 2.6 billion random numbers take a while on a CPU."""
+    """Made where it will run: 1.7 billion random numbers take a while on a CPU."""
     given: dict[str, Any] = SIZES[name][size] | {
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
