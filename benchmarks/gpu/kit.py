@@ -117,6 +117,11 @@ def measured(rows: dict[str, Row]) -> dict[str, Any] | None:
     return {"tflops": {row.numbers["dtype"]: row.numbers["tflops"] for row in streams}, "step_ms": step_ms}
 
 
+def rounded(value: float) -> str:
+    """To two digits: 480, and not 4.8e+02."""
+    return f"{float(f'{value:.2g}'):g}"
+
+
 def write_report(rows: dict[str, Row], small: bool, seconds: float) -> None:
     """After every step, so that a run that is killed leaves what it had found."""
     about = {"small": small, "machine": rows["machine"].numbers, "seconds": round(seconds, 1)}
@@ -137,12 +142,12 @@ def main() -> None:
         write_report(rows, small, time.monotonic() - began)
     passed = sum(row.outcome == "passed" for row in rows.values())
     minutes = (time.monotonic() - began) / 60
-    print(f"\n{passed} of {len(rows)} steps passed, in {minutes:.1f} minutes. {REPORT.resolve()} has the numbers,")
-    print(f"{LOG.name} beside it what the steps said.")
+    print(f"\n{passed} of {len(rows)} steps passed, in {minutes:.1f} minutes")
+    print(f"all numbers: {REPORT.resolve()}\nwhat the steps said: {LOG.resolve()}")
     if (found := measured(rows)) and not small:
-        formats = ", ".join(f"{name}: {value:.2g}" for name, value in found["tflops"].items())
+        formats = ", ".join(f"{name}: {rounded(value)}" for name, value in found["tflops"].items())
         print(f"\nFor config.yaml, as measured on {rows['machine'].numbers['device']}:\n")
-        print(f"compute:\n  tflops: {{ {formats} }}\n  step_ms: {found['step_ms']:.2g}")
+        print(f"compute:\n  tflops: {{ {formats} }}\n  step_ms: {rounded(found['step_ms'])}")
     sys.exit(passed < len(rows))
 
 

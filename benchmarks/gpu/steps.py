@@ -193,7 +193,7 @@ def stream(kit: Kit, name: str) -> Found:
     batch = normalised(batches[0], getattr(torch, settings.training.autocast))
     del again, batches, last
     step_ms = {l0: step_milliseconds(kit, settings, l0, data, batch) for l0 in kit.config.l0}
-    words = f"{speed:,.0f} tokens/s ({tflops:.3g} TFLOP/s, {entry.dtype}); the same bits when started in the middle; "
+    words = f"{speed:,.0f} tokens/s ({tflops:.3g} TFLOP/s, {entry.dtype}); "
     words += f"a training step of an SAE {statistics.mean(step_ms.values()):.3g} ms"
     numbers = {"tokens_per_second": speed, "tflops": tflops, "dtype": entry.dtype, "gigabytes": peak}
     return Found(words, numbers | {"step_ms": step_ms})
@@ -239,8 +239,8 @@ def agreement(kit: Kit, name: str) -> Found:
     apart = max(abs(here - there) / abs(there) for here, there in zip(losses, on_cpu, strict=True))
     far = f"in {len(batches)} training steps in float32 a loss is {apart:.2g} of its size away from the CPU's"
     require(apart <= LOSS_TOLERANCE, f"{far}, and {LOSS_TOLERANCE:g} is allowed: {losses} against {on_cpu}")
-    words = f"beside the CPU: residual stream within {difference:.1g} ({allowed:g} is allowed), "
-    words += f"losses of {len(batches)} training steps within {apart:.1g} ({LOSS_TOLERANCE:g})"
+    words = f"from the CPU's: residual stream {difference:.1g} (at most {allowed:g}), "
+    words += f"losses of {len(batches)} training steps {apart:.1g} (at most {LOSS_TOLERANCE:g})"
     return Found(words, {"residual_stream": difference, "loss": apart, "losses": losses, "losses_on_cpu": on_cpu})
 
 
@@ -251,37 +251,39 @@ def losses_on(settings: TrainSettings, l0: int, facts: Any, batches: list[torch.
     return [float(trainer.update(step, batch.to(device))) for step, batch in enumerate(batches)]
 
 
-def train(kit: Kit, name: str) -> Found:
+def train(kit: Kit, name: str, checkpoint_minutes: str = "60") -> Found:
     """The training job of a model: all its l0s side by side, quality and files."""
     from maskedsae.saes.training import train_job
 
-    job = kit.job(name)
+    job, training = kit.job(name), kit.config.training
+    compute = replace(kit.config.compute, checkpoint_minutes=float(checkpoint_minutes))
     reset_peak(kit.device)
-    train_job(job.files(), kit.training(name), kit.facts(name), kit.tokens(name), kit.config.compute)
+    train_job(job.files(), kit.training(name), kit.facts(name), kit.tokens(name), compute)
     peak = peak_gigabytes(kit.device)
     missing = [file for file in job.files() if not Path(file).exists()]
     require(not missing, f"{missing[:1]} was not written")
     quality = {cell.l0: read_json(cell.folder / "sae" / "quality.json") for cell in job.cells}
     for cell in job.cells:
-        first, last = (float(row["explained_variance"]) for row in logged(cell, 0, -1))
+        rows = logged(cell)
+        first, last = rows[0]["explained_variance"], rows[-1]["explained_variance"]
         require(last > first, f"l0 {cell.l0}: it learned nothing: explained variance {first:.3g}, then {last:.3g}")
         l0, explained = (quality[cell.l0][key] for key in ("l0", "explained_variance"))
         require(l0 > 0 and math.isfinite(explained), f"l0 {cell.l0}: its quality is none: {quality[cell.l0]}")
-    second, last_row = logged(job.cells[0], 1, -1)  # the first row's time has the norm factor in it
-    speed = (int(last_row["tokens"]) - int(second["tokens"])) / (float(last_row["seconds"]) - float(second["seconds"]))
+    # From the second block on: the first one's forward passes are those that measured the norm.
+    before = [row for row in rows if row["step"] < training.shuffle_tokens // training.batch][-1]
+    speed = (rows[-1]["tokens"] - before["tokens"]) / (rows[-1]["seconds"] - before["seconds"])
     variances = ", ".join(f"{row['explained_variance']:.2f}" for row in quality.values())
     words = f"{len(job.cells)} SAEs, {speed:,.0f} tokens/s together"
     words += "" if kit.small else f", so 500M in {500e6 / speed / 3600:.1f} h"
     words += f"; explained variance {variances}"
-    numbers = {"tokens_per_second": speed, "gigabytes": peak, "steps": kit.config.training.steps}
+    numbers = {"tokens_per_second": speed, "gigabytes": peak, "steps": training.steps}
     return Found(words, numbers | {"quality": {str(l0): row for l0, row in quality.items()}})
 
 
-def logged(cell: Cell, *rows: int) -> list[dict[str, str]]:
-    """These rows of training.csv."""
+def logged(cell: Cell) -> list[dict[str, float]]:
+    """The rows of training.csv."""
     with open(cell.folder / "training.csv", newline="") as file:
-        content = list(csv.DictReader(file))
-    return [content[row] for row in rows]
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def resume(kit: Kit, name: str) -> Found:
@@ -293,7 +295,8 @@ def resume(kit: Kit, name: str) -> Found:
         if not link.exists():
             link.symlink_to(path.absolute())
     states = [folder / cell.folder / "checkpoint" / "state.pt" for cell in job.cells]
-    killed = start(kit, f"train {name}", folder)
+    often = f"train {name} 0.001"  # with a checkpoint after every block
+    killed = start(kit, often, folder)
     while killed.poll() is None and not all(state.exists() for state in states):
         time.sleep(0.05)
     time.sleep(0.2)  # in the middle of the next block
@@ -303,16 +306,17 @@ def resume(kit: Kit, name: str) -> Found:
     require(not finished, "the job was done, or had failed, before it could be killed: see the step's log")
     stopped = [state["step"] for state in map(checkpoints.load, states) if state]
     steps = kit.config.training.steps
-    require(all(0 < step < steps for step in stopped), f"killed at steps {stopped} of {steps}: nothing to go on from")
-    require(start(kit, f"train {name}", folder).wait() == 0, "started again, the job failed: see the step's log")
+    going_on = len(stopped) == len(states) and all(0 < step < steps for step in stopped)
+    require(going_on, f"killed with checkpoints at steps {stopped} of {steps}: nothing to go on from")
+    require(start(kit, often, folder).wait() == 0, "started again, the job failed: see the step's log")
     for cell in job.cells:
         files = [root / cell.folder / "sae" / "ae.pt" for root in (Path(), folder)]
         if sha256(files[0]) != sha256(files[1]):
             whole, resumed = (torch.load(file, map_location="cpu") for file in files)
             apart = {key: (whole[key].float() - resumed[key].float()).abs().max().item() for key in whole}
             raise Wrong(f"l0 {cell.l0}: other bits than without the interruption; largest differences: {apart}")
-    words = f"killed, and started again from step {min(stopped)} of {steps}: ae.pt of all {len(job.cells)} SAEs has "
-    return Found(f"{words}the same bytes", {"from_step": stopped})
+    words = f"killed, went on from step {min(stopped)} of {steps}: all {len(job.cells)} SAEs have the same bytes"
+    return Found(words, {"from_step": stopped})
 
 
 def start(kit: Kit, step: str, folder: Path) -> subprocess.Popen[bytes]:
@@ -401,13 +405,13 @@ def in_words(error: Exception) -> str:
 
 def main() -> None:
     name, *options = sys.argv[1:]
-    what, *model = name.split()
+    what, *arguments = name.split()
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     log.setLevel(logging.INFO)
     outcome: dict[str, Any]
     try:
         kit = Kit(configuration("--small" in options), "--small" in options)
-        found = STEPS[what](kit, *model)
+        found = STEPS[what](kit, *arguments)
         outcome = {"outcome": "passed", "words": found.words, "numbers": found.numbers}
     except Exception as error:
         log.exception("failed")

@@ -11,8 +11,10 @@ from zipfile import ZipFile
 
 import pytest
 import torch
+import yaml
 
 from conftest import ROOT
+from maskedsae.experiment.checks import check
 
 KIT = ROOT / "benchmarks" / "gpu"
 
@@ -66,7 +68,7 @@ def test_without_a_gpu_it_says_so_runs_nothing_else_and_fails(tmp_path, kit):
     assert f"0 of {len(kit.STEPS)} steps passed" in done.stdout
 
 
-STEPS = """
+FAKE_STEPS = """
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
 name = sys.argv[1]
@@ -78,24 +80,53 @@ if name == "hanging":
     Path("child").write_text(str(child.pid))
     print("waiting", flush=True)
     time.sleep(600)
-outcome = {"outcome": "failed" if name == "failing" else "passed", "words": f"{name}: one line"}
-Path("steps", f"{name}.json").write_text(json.dumps(outcome | {"numbers": {}, "host_gigabytes": 1.0}))
+outcome = {"outcome": "failed" if name == "failing" else "passed", "words": f"{name}: one line", "host_gigabytes": 1.0}
+outcome["numbers"] = {
+    "machine": {"device": "a GPU", "gigabytes": 80.0},
+    "stream pythia-shape": {"dtype": "float32", "tflops": 41.234, "step_ms": {"20": 2.0, "40": 3.0}, "gigabytes": 3.14},
+    "stream gemma-shape": {"dtype": "bfloat16", "tflops": 481.6, "step_ms": {"20": 4.0, "40": 5.5}, "gigabytes": 7.0},
+}.get(name, {})
+Path("steps", f"{name.replace(' ', '_')}.json").write_text(json.dumps(outcome))
 """
 
 
-def test_a_step_that_fails_dies_or_hangs_costs_only_what_needs_it(tmp_path, kit, monkeypatch, capsys):
-    (tmp_path / "steps.py").write_text(STEPS)
-    names = ("machine", "failing", "killed", "hanging", "last")
-    steps = [kit.Step(name, 3 if name == "hanging" else 60) for name in names]
-    monkeypatch.setattr(kit, "STEPS", (*steps, kit.Step("waiting", 60, ("failing",))))
+@pytest.fixture
+def faked(tmp_path, kit, monkeypatch) -> Path:
+    """The kit in its working folder, with steps that only say what became of them; where its report goes."""
+    (tmp_path / "steps.py").write_text(FAKE_STEPS)
     monkeypatch.setattr(kit, "HERE", tmp_path)
     monkeypatch.setattr(sys, "argv", ["kit.py"])
     (tmp_path / "out" / "work").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "out" / "work")
+    return tmp_path / "out"
+
+
+def test_what_was_measured_is_printed_as_the_configuration_has_it(kit, faked, monkeypatch, capsys):
+    names = ("machine", f"stream {kit.PYTHIA}", f"stream {kit.GEMMA}")
+    monkeypatch.setattr(kit, "STEPS", tuple(kit.Step(name, 60) for name in names))
+    with pytest.raises(SystemExit) as ended:
+        kit.main()
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    assert "passed       0." in printed and "     3.1  stream pythia-shape: one line" in printed
+    _, lines = printed.split("For config.yaml, as measured on a GPU:\n")
+    overlay = yaml.safe_load(lines)
+    assert overlay == {"compute": {"tflops": {"float32": 41, "bfloat16": 480}, "step_ms": 4.8}}
+    import configuration
+
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    assert check(configuration.merged(config, overlay)).compute.tflops.bfloat16 == 480
+    assert json.loads((faked / "report.json").read_text())["compute"]["step_ms"] == 4.75
+
+
+def test_a_step_that_fails_dies_or_hangs_costs_only_what_needs_it(kit, faked, monkeypatch, capsys):
+    names = ("machine", "failing", "killed", "hanging", "last")
+    steps = [kit.Step(name, 3 if name == "hanging" else 60) for name in names]
+    monkeypatch.setattr(kit, "STEPS", (*steps, kit.Step("waiting", 60, ("failing",))))
     with pytest.raises(SystemExit) as ended:
         kit.main()
     assert ended.value.code == 1
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    report = json.loads((faked / "report.json").read_text())
     found = {row["step"]: (row["outcome"], row["words"]) for row in report["steps"]}
     assert found == {
         "machine": ("passed", "machine: one line"),
