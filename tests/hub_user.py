@@ -54,7 +54,7 @@ def tokens(settings: dict, facts_file: str, folder: str, kill_at: int = 0) -> No
             os.kill(os.getpid(), signal.SIGKILL)
 
     facts = read_facts(facts_file)
-    write_tokens(folder, tokenizer_of(facts), read(TokenSettings, settings), facts.bos, shard_contexts=20, check=check)
+    write_tokens(folder, tokenizer_of(facts), read(TokenSettings, settings), facts.bos, shard_contexts=200, check=check)
 
 
 def use(facts_file: str) -> None:

@@ -154,7 +154,7 @@ def write_run(folder: Path, config: dict, dead: int = 10) -> None:
         (results / model.name / "tokens").mkdir(parents=True)
         write_scores(results / model.name / "oracle_rows.csv", probed_rows())
         (results / model.name / "model.json").write_text(json.dumps(facts | {"layer": 1, "layers": 4}))
-        tokens = {"corpus": {"files": ["corpus.jsonl"]}, "heldout": {"tokens": 5}}
+        tokens = {"corpus": {"dataset": "owner/text", "revision": "c0ffee"}, "heldout": {"tokens": 5}}
         tokens["train"] = {"tokens": 921600, "documents": 7}
         (results / model.name / "tokens" / "manifest.json").write_text(json.dumps(tokens))
 

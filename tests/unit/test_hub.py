@@ -84,7 +84,7 @@ class User:
         settings = asdict(model_settings("gpt_neox", "", path=None, hub=hub, **changes))
         return ["model", settings, str(self.folder / to)]
 
-    def tokens(self, to: str = "tokens", kill_at: int = 0, contexts: int = 400, **corpus) -> list:
+    def tokens(self, to: str = "tokens", kill_at: int = 0, contexts: int = 1800, **corpus) -> list:
         given = {"dataset": PILE, "split": "train", "filter": CC} | corpus
         settings = {"corpus": given, "context_length": 32, "train_contexts": contexts, "heldout_contexts": 20}
         settings |= {"separator": "eos", "repeat": False, "drop_bos": False}
@@ -187,7 +187,7 @@ def test_a_model_and_a_corpus_that_moved_on(hub, user, tmp_path):
     assert user.status == -9 and "manifest.json" not in user.made()
     models, corpora = newest(hub, "models", PYTHIA), newest(hub, "datasets", PILE)
     write_model(tmp_path / "newer", "gpt_neox", hidden_size=48)
-    write_pile(tmp_path / "newer_pile", [f"other text {number}" for number in range(6000)])
+    write_pile(tmp_path / "newer_pile", [f"other text {number} " * 10 for number in range(6000)])
     hub.commit("models", PYTHIA, tmp_path / "newer")
     hub.commit("datasets", PILE, tmp_path / "newer_pile")
     lines = user.run(
@@ -220,7 +220,7 @@ def test_a_download_that_dies_half_way(hub, user):
 
 def test_a_stream_that_breaks_half_way(hub, user):
     assert user.run(user.model(), user.tokens("undisturbed")) == []
-    hub.faults = [Fault("/storage/.*train/01", cut=1000, times=14)]  # datasets gives up after 6
+    hub.faults = [Fault("/storage/.*train/01", cut=1000, times=14)]  # of two files; the client gives up after 6
     assert user.run(user.tokens()) == []
     assert user.said.count("trying again") == 2
     assert user.made() == user.made("undisturbed")

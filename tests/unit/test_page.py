@@ -189,6 +189,7 @@ def test_what_was_run_is_told(page):
     assert "all31 h 31 min39 min 05 s1.502.0 GB" in page.text
     assert "No record" not in page.text
     assert "run: demo" in page.text and "dict_size: 384" in page.text
+    assert "921,600 tokens of 7 documents of owner/text at c0ffee; 5 held out" in page.text
     assert "cpu (x86_64)" in page.text and "2.13.0" in page.text
     assert "Versions: SAEBench revisiondef devicecpu (x86_64) python3.11 sae-bench0.4.1" in page.text
 

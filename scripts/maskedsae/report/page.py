@@ -220,7 +220,9 @@ def _sources(inputs: Inputs) -> list[tuple[str, str]]:
         sources.append((model["name"], f"{source}; SAEs read layer {model['layer']} of {model['layers']}"))
     for path in inputs["tokens"]:
         tokens = read_json(path)
-        corpus = tokens["corpus"].get("dataset") or ", ".join(tokens["corpus"]["files"])
+        given = tokens["corpus"]
+        corpus = given.get("dataset") or ", ".join(given["files"])
+        corpus += f" at {given['revision']}" if "revision" in given else ""
         train = f"{tokens['train']['tokens']:,} tokens of {tokens['train']['documents']:,} documents of {corpus}"
         sources.append((f"{Path(path).parts[-3]}: text", f"{train}; {tokens['heldout']['tokens']:,} held out"))
     return sources
