@@ -45,15 +45,20 @@ env: .venv/torch-$(TORCH)
 	@echo "Installing into .venv (a few minutes, torch for $(TORCH)) ..."
 	@$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
 	@$(install_torch_$(TORCH))
+	@$(check_torch_$(TORCH))
 	@$(PIP) -r envs/requirements.txt -c envs/constraints.txt
 	@$(PIP) --no-deps -r envs/requirements-nodeps.txt
 	@$(PIP) --no-deps --editable .
 	@touch $@
 
 # On Linux the default build brings gigabytes of CUDA; the CPU build is where the package index has it, or at PyTorch's.
-install_torch_cuda = $(PIP) torch==$(TORCH_VERSION)
+# For == pip takes a CPU build too (2.13.0+cpu) where it finds one; for === only the build of that very name, with CUDA.
+install_torch_cuda = $(PIP) torch===$(TORCH_VERSION) 2>/dev/null || $(PIP) torch==$(TORCH_VERSION)
 install_torch_cpu = [ "$$(uname)" = Linux ] && { $(PIP) torch==$(TORCH_VERSION)+cpu 2>/dev/null \
     || $(PIP) torch==$(TORCH_VERSION) --index-url https://download.pytorch.org/whl/cpu 2>/dev/null; } || $(PIP) torch==$(TORCH_VERSION)
+check_torch_cuda = .venv/bin/python -W ignore -c 'import sys, torch; torch.version.cuda or sys.exit( \
+    f"error: TORCH=cuda, but pip found torch {torch.__version__}, which has no CUDA: give pip an index that has the " \
+    "CUDA build (pip config list shows which it asks), or say TORCH=cpu")'
 
 constraints:
 	( head -n 1 envs/constraints.txt; $(BIN)/pip freeze | sed 's/+cpu$$//' \

@@ -7,4 +7,6 @@ pip install --no-deps \
     nnsight==0.3.7 \
     sae-bench==0.6.0 \
     sae-probes==0.4.2 \
-    xgboost==3.0.5
+    snakemake-executor-plugin-slurm==2.8.0 \
+    'xgboost-cpu==3.0.5; sys_platform == "linux"' \
+    'xgboost==3.0.5; sys_platform != "linux"'

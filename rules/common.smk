@@ -1,17 +1,22 @@
 # The checked configuration, the cells and training jobs of its grid, and functions that all rules use.
 
+import io
 import os
 import sys
+from contextlib import redirect_stderr
 
+from snakemake.cli import parse_args
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.settings.enums import RerunTrigger
+from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 # Rules and jobs use this checkout's library, whatever else is installed.
 LIBRARY = f"{workflow.basedir}/scripts"
 sys.path.insert(0, LIBRARY)
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")])))
 
-from maskedsae.experiment import checks, grid, plan
+from maskedsae.experiment import checks, cluster, grid, plan
 from maskedsae.experiment import resources as needs
 from maskedsae.experiment import settings as settings_of
 from maskedsae.experiment.grid import Cell
@@ -67,7 +72,8 @@ class Plan:
         cached = [job.wildcards.model for job in jobs if job.rule.name == "saebench_model"]
         order = {rule.name: number for number, rule in enumerate(workflow.rules)}
         jobs.sort(key=lambda job: order[job.rule.name])
-        return plan.plan([self.planned(job) for job in jobs], needs.disk_gigabytes(experiment, trained, cached))
+        gigabytes = needs.disk_gigabytes(experiment, trained, cached)
+        return plan.plan([self.planned(job) for job in jobs], gigabytes, beyond_the_cluster(jobs))
 
     @staticmethod
     def planned(job):
@@ -79,6 +85,21 @@ class Plan:
 
 def on_gpu(dag):
     return any(job.resources.get("gpu") for job in dag.needrun_jobs())
+
+
+def beyond_the_cluster(jobs):
+    """Read off the command line and its profile, since a dry run keeps neither its executor nor the settings of it. (With
+    --directory, they were read in another folder.)"""
+    if workflow.overwrite_workdir:
+        return []
+    with redirect_stderr(io.StringIO()):  # it says again which profile it uses
+        _, arguments = parse_args(sys.argv[1:])
+    if arguments.executor != "slurm":
+        return []
+    settings = ExecutorPluginRegistry().get_plugin("slurm").get_settings(arguments)
+    partitions_file = settings.partition_config or os.environ.get("SNAKEMAKE_SLURM_PARTITIONS")
+    chosen = {job.resources.get("slurm_partition") for job in jobs if job.resources.get("runtime")}
+    return cluster.beyond_the_cluster(experiment.compute, chosen, partitions_file)
 
 
 onstart:
@@ -95,3 +116,5 @@ onstart:
             check_device(experiment.compute.device, experiment.training.autocast)
         except InputError as error:
             raise WorkflowError(str(error)) from None
+    for line in beyond_the_cluster(workflow.dag.needrun_jobs()):
+        logger.warning(line)

@@ -2,7 +2,7 @@
 
 from maskedsae.jobs.entry import job
 
-with job(snakemake) as entry:
+with job(snakemake, fetches=True) as entry:
     from maskedsae.activations.language_models import write_facts
     from maskedsae.activations.settings import ModelSettings
 

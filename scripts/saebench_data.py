@@ -2,7 +2,7 @@
 
 from maskedsae.jobs.entry import job
 
-with job(snakemake) as entry:
+with job(snakemake, fetches=True) as entry:
     from maskedsae.scores.saebench.settings import Texts
 
     settings = entry.settings(Texts)

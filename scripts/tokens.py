@@ -2,7 +2,7 @@
 
 from maskedsae.jobs.entry import job
 
-with job(snakemake) as entry:
+with job(snakemake, fetches=True) as entry:
     from maskedsae.activations.tokenising import tokenise
     from maskedsae.text.settings import TokenSettings
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import uuid
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -24,6 +25,7 @@ from cluster import Cluster, processes_below
 from maskedsae.activations.language_models import describe, tokenizer_of
 from maskedsae.activations.settings import ModelFacts, ModelSettings
 from maskedsae.jobs.compute import Compute, Tflops
+from maskedsae.jobs.gpus import LOCKS
 from maskedsae.jobs.leases import Lease
 from maskedsae.jobs.typed import read
 from maskedsae.saes.cells import Cell
@@ -290,6 +292,20 @@ def cells(facts, tokens_folders, tmp_path_factory) -> dict[str, Path]:
         manifest = tokens_folders["gpt_neox"] / "manifest.json"
         train_cells({a_cell(8, kind): made[kind]}, train_settings(kind), facts["gpt_neox"], manifest, COMPUTE)
     return made
+
+
+def stand_in_gpus(folder: Path, count: int) -> list[str]:
+    """An nvidia-smi in `folder` that lists so many GPUs. They are new each time, so their locks are a test's own."""
+    uuids = [f"GPU-{uuid.uuid4()}" for _ in range(count)]
+    program = folder / "nvidia-smi"
+    program.write_text("#!/bin/sh\n" + "".join(f"echo {name}\n" for name in uuids))
+    program.chmod(0o755)
+    return uuids
+
+
+def remove_locks(uuids: list[str]) -> None:
+    for name in uuids:
+        (LOCKS / f"maskedsae-{name}.lock").unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def shared(kit: Kit) -> Found:
 
     settings = settings_of.sharing(kit.config, SCORED)
     make_shared(kit.shared(SCORED), kit.facts(SCORED), settings, kit.data, kit.config.compute)
-    letters = read_json(kit.shared(SCORED))["letters"]
+    letters = read_json(kit.shared(SCORED))["parts"]["absorption"]["found"]
     good = sum(f1 > kit.config.saebench.absorption.min_GT_probe_f1 for f1 in letters.values())
     return Found(f"{good} letters can be scored for absorption", {"letters": letters})
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,14 +25,13 @@ from maskedsae.experiment.configuration import Configuration
 from maskedsae.experiment.settings import scoring, sharing
 from maskedsae.jobs.compute import Compute, Tflops
 from maskedsae.jobs.errors import InputError
-from maskedsae.jobs.files import read_json, sha256
+from maskedsae.jobs.files import read_json, sha256, write_json
 from maskedsae.jobs.params import settings_of, spelled_out
 from maskedsae.jobs.typed import plain
-from maskedsae.scores.saebench import evals
 from maskedsae.scores.saebench.language_model import hooked_transformer
 from maskedsae.scores.saebench.names import EVALS, RECORDED, SCORES
-from maskedsae.scores.saebench.scoring import Subject, score
-from maskedsae.scores.saebench.settings import Sharing
+from maskedsae.scores.saebench.scoring import Subject, identities, score
+from maskedsae.scores.saebench.settings import Bench, Sharing
 from maskedsae.scores.saebench.shared import make_shared, share
 
 ROOT = Path(__file__).parents[2]
@@ -82,7 +82,7 @@ def test_every_cell_has_its_scores_and_absorption_is_a_real_number(demo_cells):
         assert all(0 < value < 1 for value in shown), (cell, shown)
         assert all(math.isfinite(metrics["scr"]["scr_metrics"][f"scr_metric_threshold_{n}"]) for n in (2, 20, 100))
         assert all(-1 < metrics["tpp"]["tpp_metrics"][f"tpp_threshold_{n}_total_metric"] < 1 for n in (2, 20, 100))
-        assert not (folder / "saebench.work").exists()
+        assert sorted(path.name for path in (folder / "saebench").iterdir()) == sorted(EVALS)  # no lease, nothing half
 
 
 def test_what_made_the_scores_is_written_and_nothing_recorded_was_computed_again(demo_cells):
@@ -129,7 +129,7 @@ def test_saebenchs_own_run_eval_gives_our_numbers(demo, config, model, eval_name
     assert not differing
 
 
-def test_deleting_one_score_remakes_that_cell_as_it_was_and_writes_nowhere_else(demo, tmp_path):
+def test_deleting_a_cells_scores_remakes_them_as_they_were_and_writes_nowhere_else(demo, tmp_path):
     """Alone this time, in a new process, with a home of its own and SAEBench's package watched."""
     import sae_bench
 
@@ -139,6 +139,7 @@ def test_deleting_one_score_remakes_that_cell_as_it_was_and_writes_nowhere_else(
     shared = files_of(demo / "results/demo/pythia-demo/saebench")
     others = {path: stat for path, stat in files_of(demo / "results").items() if "/scores/" in path}
     (cell / "scores/tpp.json").unlink()
+    shutil.rmtree(cell / "saebench")
     hidden = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "HF_HOME": str(home / "hf")}
     done = snakemake(demo, "scores", env=os.environ | hidden)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -193,52 +194,105 @@ def in_folders(names: Sequence[str], writes: list[Path | str]) -> list[Path | st
     return [event for event in writes if event == CHECKED or event.parent.name in names]
 
 
-def scored(cell: Path, config: Configuration) -> dict[str, dict]:
+def subject_of(cell: Path) -> Subject:
     facts, shared = read_facts(RESULTS / "pythia-demo/model.json"), RESULTS / "pythia-demo/saebench"
-    subject = Subject("the cell", cell, facts, shared, RESULTS / "saebench/data", "cpu", 1)
-    return score(subject, scoring(config, "pythia-demo"))
+    return Subject("the cell", cell, facts, shared, RESULTS / "saebench/data", "cpu", 1)
+
+
+def scored(cell: Path, config: Configuration) -> dict[str, dict]:
+    return score(subject_of(cell), scoring(config, "pythia-demo"))
+
+
+def records(cell: Path) -> dict[str, tuple]:
+    """When each eval's record was written; another time means that it ran again."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in (cell / "saebench").glob("*/record.json")}
+
+
+def ran_again(before: dict[str, tuple], after: dict[str, tuple]) -> set[str]:
+    return {name for name in EVALS if before.get(name) != after.get(name)}
+
+
+TEXTS, PART = RESULTS / "saebench/data/manifest.json", RESULTS / "pythia-demo/saebench/manifest.json"
+ON_BIOS = {"sparse_probing", "tpp", "scr"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "file", "before", "after", "concerned"),
+    [
+        ({"absorption": {"f1_jump_threshold": 0.05}}, None, "", "", {"absorption"}),
+        ({"absorption": {"bos": False}}, None, "", "", {"absorption"}),
+        ({"core": {"exclude_special_tokens_from_reconstruction": False}}, None, "", "", {"core"}),
+        ({"sparse_probing": {"sae_batch_size": 7}}, None, "", "", {"sparse_probing"}),
+        ({"scr_and_tpp": {"n_values": [2, 20]}}, None, "", "", {"tpp", "scr"}),
+        ({"seed": 43}, None, "", "", set(EVALS)),
+        ({}, TEXTS, "LabHC/bias_in_bios", "train.parquet", ON_BIOS),
+        ({}, TEXTS, "Skylion007/openwebtext", "train.parquet", {"core"}),
+        ({}, PART, "tpp", "identity", {"tpp"}),
+    ],
+)
+def test_each_eval_depends_on_its_own_settings_texts_and_part(copied, config, changes, file, before, after, concerned):
+    known = identities(subject_of(copied), scoring(config, "pythia-demo"))
+    assert len(set(known.values())) == len(EVALS)
+    if file:  # another checksum, or another part
+        manifest = read_json(file)
+        record = manifest["sets"][before]["files"] if file == TEXTS else manifest["parts"][before]
+        record[after] = "another"
+        write_json(file, manifest)
+    other = identities(subject_of(copied), scoring(configuration(**changes), "pythia-demo"))
+    assert {name for name in EVALS if known[name] != other[name]} == concerned
+
+
+def test_another_sae_or_language_model_is_another_for_every_eval(copied, config):
+    subject, settings = subject_of(copied), scoring(config, "pythia-demo")
+    known = identities(subject, settings)
+    moved = identities(replace(subject, facts=replace(subject.facts, layer=2)), settings)
+    (copied / "sae/SHA256SUMS").write_text("another")
+    assert all(known[name] != moved[name] for name in EVALS)
+    assert all(known[name] != identities(subject, settings)[name] for name in EVALS)
+
+
+def test_a_changed_setting_of_absorption_scores_absorption_again_and_nothing_else(copied):
+    before, ran = scores(copied), records(copied)
+    shutil.rmtree(copied / "scores")
+    scored(copied, configuration(absorption={"f1_jump_threshold": 0.5}))
+    assert ran_again(ran, records(copied)) == {"absorption"}
+    after = scores(copied)
+    assert after["absorption"]["eval_config"]["f1_jump_threshold"] == 0.5
+    assert {name for name in SCORES if before[name] != after[name]} == {"absorption"}
 
 
 def test_an_eval_that_fails_loses_and_repeats_nothing_and_stale_results_are_not_taken(copied, config, writes):
     text = Path("results/demo/saebench/data", config.saebench.core.dataset)
     text.rename("away")
-    stale = copied / "saebench.work/0123456789abcdef"
-    stale.mkdir(parents=True)
-    shutil.copy(copied / "scores/scr.json", stale / "absorption.json")
-    before = scores(copied)
-    shutil.rmtree(copied / "scores")
+    before, ran = scores(copied), records(copied)
+    for folder in ("scores", "saebench/core"):
+        shutil.rmtree(copied / folder)
+    (copied / "saebench/work-0123").mkdir()  # of a killed job
+    shutil.copy(copied / "saebench/tpp/tpp.json", copied / "saebench/scr/scr.json")  # altered
+    record = read_json(copied / "saebench/tpp/record.json")
+    write_json(copied / "saebench/tpp/record.json", record | {"identity": "0123456789abcdef"})  # of other settings
     with pytest.raises(InputError) as error:  # an exception that core catches, logs and goes on from
         scored(copied, config)
     message = str(error.value)
     assert message.startswith("1 of 5 evals failed (the 4 others are kept): the cell: core: SAEBench wrote no result: ")
     assert "Failed to evaluate SAE" in message
-    assert not stale.exists() and not (copied / "scores").exists()
-    (kept,) = (path for path in (copied / "saebench.work").iterdir() if path.is_dir())
-    finished = {path.stem: path.read_bytes() for path in kept.glob("*.json")}
-    assert finished.keys() == set(EVALS) - {"core"}
-    data = Path("results/demo/saebench/data/manifest.json")
-    of_these = data.read_text()
-    data.write_text(of_these + " ")  # other texts: nothing of it may be taken
-    with pytest.raises(InputError):
-        scored(copied, config)
-    (other,) = (path for path in (copied / "saebench.work").iterdir() if path.is_dir())
-    assert other != kept
-    again = {path.stem: path.read_bytes() for path in other.glob("*.json")}
-    assert finished.keys() == again.keys() and not set(finished.values()) & set(again.values())
+    assert not (copied / "scores").exists()
+    kept = records(copied)
+    assert ran_again(ran, kept) == {"core", "tpp", "scr"} and "core" not in kept
     Path("away").rename(text)
     writes.clear()
     scored(copied, config)
     published = in_folders(["scores"], writes)
     assert len(published) > len(SCORES) and unchecked(published) == []
-    finished = again
-    assert all((copied / "scores" / f"{name}.json").read_bytes() == content for name, content in finished.items())
+    assert ran_again(kept, records(copied)) == {"core"}
     assert scores(copied) == before
-    assert not (copied / "saebench.work").exists()
+    assert sorted(path.name for path in (copied / "saebench").iterdir()) == sorted(EVALS)
 
 
 def test_of_two_processes_on_one_cell_the_second_waits_and_scores_nothing(copied):
     before = scores(copied)
-    shutil.rmtree(copied / "scores")
+    for folder in ("scores", "saebench"):
+        shutil.rmtree(copied / folder)
     program = "import logging, sys; from test_scores import *; logging.basicConfig(level='INFO', force=True); "
     program += "scored(Path(sys.argv[1]), configuration())"
     places = [str(ROOT / name) for name in ("scripts", "tests", "tests/demo")]
@@ -253,9 +307,21 @@ def test_of_two_processes_on_one_cell_the_second_waits_and_scores_nothing(copied
     ]
     logs = [process.communicate()[1] for process in started]
     assert [process.returncode for process in started] == [0, 0], logs
-    assert sum("another process has just written its scores" in lines for lines in logs) == 1
+    assert sorted(lines.count(": kept, since nothing that it depends on has changed") for lines in logs) == [0, 5]
     assert scores(copied) == before
-    assert not (copied / "saebench.work").exists()
+
+
+def test_a_changed_setting_of_absorption_remakes_what_saes_share_in_absorption_alone(copied):
+    """What they share in the other evals stays, and so do these evals' scores."""
+    shared = Path("results/demo/pythia-demo/saebench")
+    before, settings = files_of(shared), configuration(absorption={"bos": False})
+    known = identities(subject_of(copied), scoring(settings, "pythia-demo"))
+    make(settings)
+    changed = {path for path, stat in files_of(shared).items() if before.get(path) != stat}
+    assert f"{shared}/probes/pythia-demo/layer_1/probe.pth" in changed
+    assert all("probes" in path or "absorption" in path or path.endswith("manifest.json") for path in changed)
+    after = identities(subject_of(copied), scoring(settings, "pythia-demo"))
+    assert {name for name in EVALS if known[name] != after[name]} == {"absorption"}
 
 
 def test_what_a_failed_start_had_finished_is_kept_and_the_manifest_comes_out_the_same(copied, config, writes):
@@ -297,7 +363,7 @@ def test_too_few_rows_of_a_class_are_said(copied, eval_name):
     sizes = {"sparse_probing": {"probe_train_set_size": 40_000}, "scr_and_tpp": {"train_set_size": 40_000}}
     settings = sharing(configuration(**sizes), "pythia-demo")
     facts = read_facts(RESULTS / "pythia-demo/model.json")
-    bench = evals.Bench("pythia-demo", settings.placeholder_evals(), "float32", 4096)
+    bench = Bench("pythia-demo", settings.placeholder_evals(), "float32", 4096)
     model = hooked_transformer(facts, "float32", True)
     with pytest.raises(InputError) as error:
         share(eval_name, bench, facts, model, Path("shared").absolute(), RESULTS / "saebench/data", "cpu", 1)

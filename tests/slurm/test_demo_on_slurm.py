@@ -4,6 +4,8 @@ Cut to one model and two SAEs: what is computed, the demo itself shows (tests/de
 each job that would take a GPU on a cluster holds one of the two stand-ins.
 """
 
+import shutil
+
 import pytest
 import yaml
 
@@ -85,13 +87,14 @@ def test_a_scoring_job_that_is_cancelled_keeps_what_it_finished_and_ends_in_the_
     cell = demo.folder / CELL.format("pythia-demo")
     before = scores(cell)
     (cell / "scores/scr.json").unlink()
+    shutil.rmtree(cell / "saebench")
     driver = demo.start("scores", *OFTEN)
-    (finished,) = wait_for(lambda: list(cell.glob("saebench.work/*/absorption.json")), 240, "the first eval")
-    origin = read_json(finished.parent / "origins/absorption.json")
+    wait_for((cell / "saebench/absorption/record.json").exists, 240, "the first eval")
+    record = read_json(cell / "saebench/absorption/record.json")
     (running,) = (job for job in cluster.active() if job.rule == "saebench")
     cluster.ask("scancel", str(running.id))
     assert driver.wait(240) == 0
     new = [job for job in cluster.jobs() if job.asked["WorkDir"] == str(demo.folder) and job not in jobs]
     assert [(job.rule, job.state) for job in new] == [("saebench", "CANCELLED"), ("saebench", "COMPLETED")]
     assert scores(cell) == before
-    assert read_json(cell / "scores/provenance.json")["evals"]["absorption"] == origin
+    assert read_json(cell / "scores/provenance.json")["evals"]["absorption"] == record

@@ -61,3 +61,24 @@ def test_short_steps_can_share_a_job(checkout, cluster):
     assert logs == {"group_probing_ood", "rule_ood_activations", "rule_oracle", train}
     assert len(jobs_of(checkout, cluster)) == 4
     assert checkout.planned("grid") == {}
+
+
+def test_more_than_the_cluster_allows_is_said_at_start_and_in_the_plan(checkout, cluster):
+    """The partitions here allow 24 hours, and the node has 500 GB. Slurm itself would let such a job wait."""
+    line = (
+        "compute.job_hours: 48 is more than Slurm's partition {} allows, 24 hours; a job that asks for more is refused"
+    )
+    assert "compute.job_" not in checkout.snakemake("--dry-run", "grid", "plan")
+    checkout.config["compute"] |= {"job_hours": 48, "job_gigabytes": 501}
+    plan = checkout.snakemake("--dry-run", "grid", "plan")
+    assert line.format("main") in plan
+    assert "compute.job_gigabytes: 501 is more than a node of Slurm's partition main has, 500 GB; a job" in plan
+    assert line.format("urgent") in checkout.snakemake(
+        "--dry-run", "grid", "plan", "--default-resources", "slurm_partition=urgent"
+    )
+    output = checkout.snakemake("grid", *OFTEN, "--until", "model")
+    assert checkout.status == 0, output
+    assert output.count(line.format("main")) == 1
+    (checkout.folder / "profiles/slurm/partitions.yaml").write_text(yaml.safe_dump({"partitions": PARTITIONS}))
+    file = ("--slurm-partition-config", "profiles/slurm/partitions.yaml")
+    assert line.format("main, urgent") in checkout.snakemake("--dry-run", "grid", "plan", *file)

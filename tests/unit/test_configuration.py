@@ -79,7 +79,7 @@ WRONG = [
     ("training.tokens", 5.0e8, "training.tokens: 500000000.0 is not a whole number: write 500000000"),
     ("training", None, "training: null is not a mapping"),
     ("training.tokens", 2047, "training.tokens: 2047 is less than one batch (2048)"),
-    ("compute.device", "gpu", 'compute.device: "gpu" is not cuda, cuda:0 (or another number), or cpu'),
+    ("compute.device", "cuda:1", '"cuda:1" is not cuda or cpu (one of several GPUs: set CUDA_VISIBLE_DEVICES)'),
     ("compute.device", "cpu", "training.autocast: bfloat16 needs a GPU: set it to float32"),
     ("models.0.path", "models/pythia", "models: pythia-160m-deduped: give exactly one of hub and path"),
     ("models.0.hub", None, "models: pythia-160m-deduped: give exactly one of hub and path"),

@@ -1,6 +1,7 @@
 """How an entry script ends: what it says, where, and with which exit code."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,13 +10,13 @@ from pathlib import Path
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
-def run(code: str, log: Path) -> subprocess.CompletedProcess:
+def run(code: str, log: Path, options: str = "") -> subprocess.CompletedProcess:
     """`code` stands within the job."""
     script = (
         "from types import SimpleNamespace\n"
         "from maskedsae.jobs.entry import job\n"
         "from maskedsae.jobs.errors import InputError\n"
-        f"with job(SimpleNamespace(log=[{str(log)!r}])) as entry:\n"
+        f"with job(SimpleNamespace(log=[{str(log)!r}], resources={{}}){options}) as entry:\n"
     )
     script += "".join(f"    {line}\n" for line in code.splitlines())
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
@@ -48,10 +49,20 @@ def test_entries_import_the_library_within_their_job():
     entries = sorted(SCRIPTS.glob("*.py"))
     assert len(entries) > 15
     for path in entries:
-        before, within = path.read_text().split("with job(snakemake) as entry:")
+        before, within = re.split(r"with job\(snakemake(?:, fetches=True)?\) as entry:", path.read_text())
         imports = [line for line in before.splitlines() if line.startswith(("import", "from"))]
         assert imports == ["from maskedsae.jobs.entry import job"], path
         assert "    from maskedsae." in within, path
+
+
+def test_only_a_job_that_fetches_may_ask_the_hub(tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    code = "from huggingface_hub import is_offline_mode\nfrom datasets import config\n"
+    code += "print(is_offline_mode(), config.HF_HUB_OFFLINE)"
+    assert run(code, tmp_path / "b.log").stdout == "True True\n"
+    assert run(code, tmp_path / "b.log", ", fetches=True").stdout == "False False\n"
+    fetching = {path.stem for path in SCRIPTS.glob("*.py") if "fetches=True" in path.read_text()}
+    assert fetching == {"model", "tokens", "saebench_data"}
 
 
 def test_lines_go_to_the_log_and_to_the_terminal(tmp_path):

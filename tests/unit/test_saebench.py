@@ -29,7 +29,7 @@ from maskedsae.scores.saebench.saes import load_for_saebench
 from maskedsae.scores.saebench.settings import Evals
 from maskedsae.scores.saebench.shared import finished_part, remove_unfinished
 from maskedsae.scores.saebench.variance import Variance
-from maskedsae.scores.saebench.workplace import identity, unshared, workplace
+from maskedsae.scores.saebench.workplace import unshared, workplace
 from unit.test_files import on_a_full_disk
 
 HOOK = f"blocks.{LAYER}.hook_resid_post"
@@ -236,7 +236,8 @@ def test_a_workplace_has_links_to_what_is_shared_and_leaves_nothing(tmp_path):
 
 def test_what_is_shared_must_be_whole(tmp_path):
     (tmp_path / "probe.pth").write_text("probe")
-    write_json(tmp_path / "manifest.json", {"files": {"probe.pth": 5}})
+    parts = {"core": {"files": {}}, "absorption": {"files": {"probe.pth": 5}}}
+    write_json(tmp_path / "manifest.json", {"parts": parts})
     check_shared(tmp_path)
     (tmp_path / "probe.pth").write_text("pro")
     with pytest.raises(InputError, match=r"probe\.pth: 3 bytes, not 5: remove .*manifest\.json"):
@@ -244,21 +245,6 @@ def test_what_is_shared_must_be_whole(tmp_path):
     (tmp_path / "probe.pth").unlink()
     with pytest.raises(InputError, match=r"probe\.pth: missing"):
         check_shared(tmp_path)
-
-
-def test_what_was_made_of_other_settings_models_or_texts_is_not_taken(tmp_path, facts):
-    (tmp_path / "manifest.json").write_text("texts")
-    (tmp_path / "SHA256SUMS").write_text("an SAE")
-
-    def known(seed: int = 0, commit: str = "a") -> str:
-        return identity({"seed": seed}, replace(facts["gpt_neox"], commit=commit), tmp_path, tmp_path / "SHA256SUMS")
-
-    first = known()
-    others = [known(seed=1), known(commit="b")]
-    for name in ("manifest.json", "SHA256SUMS"):
-        (tmp_path / name).write_text("another")
-        others.append(known())
-    assert len({first, *others}) == 5
 
 
 def test_a_part_is_kept_only_while_it_is_whole_and_what_waits_is_left_alone(tmp_path):

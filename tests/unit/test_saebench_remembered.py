@@ -8,8 +8,8 @@ import torch
 from sae_bench.evals.scr_and_tpp import main as scr_and_tpp
 from sae_bench.evals.sparse_probing.probe_training import Probe
 
+from maskedsae.scores.saebench.parts import placeholder_sae
 from maskedsae.scores.saebench.remembered import Remembered, remembering
-from maskedsae.scores.saebench.shared import placeholder_sae
 
 SMALL = ("small", 16, 0, "float32", "cpu")  # name, width, layer
 

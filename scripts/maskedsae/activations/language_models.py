@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokeniz
 
 from ..jobs.errors import InputError, first_line
 from ..jobs.files import read_json, sha256, write_json
+from ..jobs.hub import Repository
 from ..jobs.typed import plain, read
 from .settings import ModelFacts, ModelSettings
 
@@ -40,10 +41,10 @@ def describe(model: ModelSettings) -> ModelFacts:
 
     A hub model is fetched here, once, so that later steps need no network; its revision is resolved to a commit.
     """
-    source, commit = _fetch(model)
-    config = from_pretrained(AutoConfig, model.name, source, revision=commit)
+    folder, commit = _fetch(model)
+    config = from_pretrained(AutoConfig, model.name, folder)
     _check(model, config)
-    tokenizer = load_tokenizer(model.name, source, commit)
+    tokenizer = load_tokenizer(model.name, folder)
     bos = model.bos
     if bos is None:  # as the model's own tokenizer does: Gemma's adds BOS, Pythia's does not
         bos = tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
@@ -58,7 +59,7 @@ def describe(model: ModelSettings) -> ModelFacts:
         width=config.hidden_size,
         vocabulary=len(tokenizer),
         bos=bos,
-        files=_checksums(source) if commit is None else None,
+        files=_checksums(folder) if commit is None else None,
         mask_id=mask_token(model.name, tokenizer, model.mask),
         special_ids=tuple(special_ids(tokenizer)),
     )
@@ -99,20 +100,22 @@ def special_ids(tokenizer: PreTrainedTokenizerBase) -> Sequence[int]:
 
 
 def tokenizer_of(facts: ModelFacts) -> PreTrainedTokenizerBase:
-    return load_tokenizer(facts.name, facts.source, facts.commit)
+    tokenizer = load_tokenizer(facts.name, snapshot(facts))
+    tokenizer.name_or_path = facts.source  # of a hub model, not the folder here
+    return tokenizer
 
 
 def longest_text(facts: ModelFacts) -> int:
     """How many tokens the model can read at once."""
-    config = from_pretrained(AutoConfig, facts.name, facts.source, revision=facts.commit)
+    config = from_pretrained(AutoConfig, facts.name, snapshot(facts))
     return int(config.max_position_embeddings)
 
 
-def load_tokenizer(name: str, source: str, commit: str | None) -> PreTrainedTokenizerBase:
-    tokenizer: PreTrainedTokenizerBase = from_pretrained(AutoTokenizer, name, source, revision=commit)
+def load_tokenizer(name: str, folder: str) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase = from_pretrained(AutoTokenizer, name, folder)
     if not tokenizer.is_fast or not len(tokenizer):
         raise InputError(
-            f"models: {name}: {source} holds no fast tokenizer (tokenizer.json): save one beside the model"
+            f"models: {name}: {folder} holds no fast tokenizer (tokenizer.json): save one beside the model"
         )
     return tokenizer
 
@@ -132,15 +135,32 @@ def _fetch(model: ModelSettings) -> tuple[str, str | None]:
         return model.path, None
     from huggingface_hub import snapshot_download
 
-    assert model.hub is not None
+    hub, keys = model.hub, f"models: {model.name}"
+    assert hub is not None
+    repository = Repository("model", hub, model.revision, f"{keys}: hub", f"{keys}: revision")
+    folder = repository.fetch(
+        lambda: snapshot_download(hub, revision=model.revision, allow_patterns=WEIGHTS_AND_TOKENIZER)
+    )
+    return folder, Path(folder).name
+
+
+def snapshot(facts: ModelFacts) -> str:
+    """Where a model's files are on this machine: given its name, transformers asks the hub again at each load."""
+    if facts.path:
+        return facts.path
+    from huggingface_hub import snapshot_download
+
+    assert facts.hub is not None
     try:
-        folder = snapshot_download(model.hub, revision=model.revision, allow_patterns=WEIGHTS_AND_TOKENIZER)
-    except Exception as error:  # the hub client's own errors, requests' and the OS's
+        return snapshot_download(
+            facts.hub, revision=facts.commit, allow_patterns=WEIGHTS_AND_TOKENIZER, local_files_only=True
+        )
+    except Exception as error:
         raise InputError(
-            f"models: {model.name}: cannot fetch {model.hub} ({first_line(error)}): check the name, the network "
-            "and, for a gated model, that its licence is accepted and `hf auth login` was run"
+            f"models: {facts.name}: {facts.hub} at {facts.commit} is not on this machine, or not all of it: remove its "
+            "model.json and run the same command where there is a network, so that it is fetched again (HF_HOME must "
+            "be a folder that both machines see)"
         ) from error
-    return model.hub, Path(folder).name
 
 
 def _checksums(folder: str) -> dict[str, str]:
@@ -149,23 +169,22 @@ def _checksums(folder: str) -> dict[str, str]:
     return {file.name: sha256(file) for file in sorted(files)}
 
 
-def from_pretrained(cls: Any, name: str, source: str, **options: Any) -> Any:
+def from_pretrained(cls: Any, name: str, folder: str, **options: Any) -> Any:
     """transformers' own function; a failure is one line that names the model."""
     # No warnings about an unused head, and no progress bars; `with_all_weights` refuses missing weights.
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
-        return cls.from_pretrained(source, **options)
+        return cls.from_pretrained(folder, **options)
     except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"models: {name}: transformers cannot load {source}: {first_line(error)}") from error
+        raise InputError(f"models: {name}: transformers cannot load {folder}: {first_line(error)}") from error
 
 
-def with_all_weights(cls: Any, name: str, source: str, dtype: str, **options: Any) -> Any:
+def with_all_weights(cls: Any, name: str, folder: str, dtype: str) -> Any:
     """A model with all its weights; transformers would initialise missing ones at random, with only a warning."""
-    options |= {"dtype": getattr(torch, dtype), "output_loading_info": True}
-    model, loaded = from_pretrained(cls, name, source, **options)
+    model, loaded = from_pretrained(cls, name, folder, dtype=getattr(torch, dtype), output_loading_info=True)
     if missing := sorted(loaded["missing_keys"]):
-        raise InputError(f"models: {name}: {source} lacks weights ({missing[0]}, …): fetch or make it again")
+        raise InputError(f"models: {name}: {folder} lacks weights ({missing[0]}, …): fetch or make it again")
     return model
 
 
@@ -173,7 +192,7 @@ class LanguageModel:
     """A language model cut off after the layer that is read: contexts of token ids in, residual stream out."""
 
     def __init__(self, facts: ModelFacts, dtype: str, device: str):
-        model = with_all_weights(AutoModel, facts.name, facts.source, dtype, revision=facts.commit)
+        model = with_all_weights(AutoModel, facts.name, snapshot(facts), dtype)
         model.layers = model.layers[: facts.layer + 1]
         setattr(model, FAMILIES[facts.family], nn.Identity())
         self.facts, self.device = facts, device

@@ -15,7 +15,7 @@ class Planned:
     asked: float
 
 
-def plan(jobs: Sequence[Planned], gigabytes: float | None) -> str:
+def plan(jobs: Sequence[Planned], gigabytes: float | None, warnings: Sequence[str] = ()) -> str:
     if not jobs:
         return "nothing is to be done for the targets beside plan (snakemake --profile slurm -n all plan)"
     rows = ["the plan", _row("jobs", "GPU hours", "asked for", "")]
@@ -23,7 +23,8 @@ def plan(jobs: Sequence[Planned], gigabytes: float | None) -> str:
         rows.append(_summed(kind, [job for job in jobs if job.kind == kind]))
     disk = "unknown (a model's gflop is null)" if gigabytes is None else f"about {gigabytes:.1f} GB"
     rows.append(_summed(f"in all; on disk {disk}", jobs))
-    return "\n".join([*rows, "GPU hours are estimates, by config.yaml's gflop, tflops and step_ms (docs/slurm.md)."])
+    rows.append("GPU hours are estimates, by config.yaml's gflop, tflops and step_ms (docs/slurm.md).")
+    return "\n".join([*rows, *warnings])
 
 
 def _summed(label: str, jobs: Sequence[Planned]) -> str:

@@ -10,12 +10,22 @@ from .errors import InputError
 
 def check_device(device: str, autocast: str = "float32") -> None:
     """Call this before long work, which would otherwise fail when it first uses the device."""
+    if device.startswith("cuda") and torch.cuda._is_in_bad_fork():
+        raise InputError(
+            f"compute.device: {device}: this process cannot start CUDA, because the one that it was forked from has "
+            "asked for a GPU: some package of another version than ours does so on import: `make env` restores ours"
+        )
     if device.startswith("cuda") and not torch.cuda.is_available():
         no_build = torch.version.cuda is None
         problem = "this torch has no CUDA: run `make env TORCH=cuda`" if no_build else "none is visible"
         raise InputError(f"compute.device: {device} asks for a GPU, but {problem} (or set compute.device to cpu)")
     if device == "cpu" and autocast != "float32":
         raise InputError(f"training.autocast: {autocast} needs a GPU: set it to float32 for compute.device cpu")
+
+
+def hide_gpus() -> None:
+    """From this process and those that it starts, before any of them has asked for a GPU."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def set_threads(threads: int) -> None:

@@ -1,6 +1,7 @@
 """What every entry script shares: its settings, its log, and how it ends."""
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 from .compute import Compute
 from .errors import InputError
+from .gpus import hold_gpus
 from .log import log
 from .params import settings_of
 from .typed import read
@@ -35,11 +37,16 @@ class Entry:
 
 
 @contextmanager
-def job(given: Any) -> Iterator[Entry]:
+def job(given: Any, *, fetches: bool = False) -> Iterator[Entry]:
     """Log to the job's file and to the terminal; an error that the user can fix ends the job with one line.
 
-    Entry scripts import what they call inside this context, so that a failed import is logged too.
+    Only a job that `fetches` may ask the hub: on a compute node without a network, each question would cost a time-out.
+
+    Entry scripts import what they call inside this context, so that a failed import is logged too, and so that nothing
+    starts CUDA before the job has its GPU.
     """
+    if not fetches:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read by the hub's client when it is imported
     log_file = Path(given.log[0])
     log_file.parent.mkdir(parents=True, exist_ok=True)
     formatter = logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -49,6 +56,8 @@ def job(given: Any) -> Iterator[Entry]:
     log.setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))  # unwinds, so that leases are released
     try:
+        if gpus := given.resources.get("gpu"):
+            hold_gpus(gpus)
         yield Entry(given)
     except InputError as error:
         log.error("error: %s", error)

@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..jobs.errors import InputError, first_line
+from ..jobs.hub import Repository
 from ..jobs.log import log
 from .settings import Corpus
 
@@ -27,6 +29,13 @@ def documents(corpus: Corpus, skip: int = 0) -> Iterator[str]:
     yields, so a reader that has taken n documents continues with `skip=n`.
     """
     return itertools.islice(_documents(corpus), skip, None)
+
+
+def pinned(corpus: Corpus, commit: str | None = None) -> Corpus:
+    """The corpus at one commit of its repository (by default, its revision's now), so that each reading is the same."""
+    if not corpus.dataset or _repository(corpus).local:
+        return corpus
+    return replace(corpus, revision=commit or _repository(corpus).commit())
 
 
 def _documents(corpus: Corpus) -> Iterator[str]:
@@ -98,19 +107,29 @@ def _records(corpus: Corpus) -> Iterator[Record]:
             yield from _file(Path(path), corpus)
 
 
+def _repository(corpus: Corpus) -> Repository:
+    assert corpus.dataset is not None
+    return Repository("dataset", corpus.dataset, corpus.revision, "corpus.dataset", "corpus.revision")
+
+
 def _dataset(corpus: Corpus) -> Iterator[Record]:
     from datasets import load_dataset  # slow to import, and not needed for local files
 
-    name, split = corpus.dataset, corpus.split or "train"
-    try:
-        rows = load_dataset(name, name=corpus.subset, split=split, revision=corpus.revision, streaming=True)
-        for number, record in enumerate(rows, 1):
-            yield f"dataset {name} record", number, record
-    except Exception as error:  # a dozen types from three libraries, all with the same few remedies
-        raise InputError(
-            f"corpus.dataset {name} (split {split}) cannot be read: {first_line(error)} "
-            "[check the spelling of dataset, subset, split and revision; the network; for a gated one: `hf auth login`]"
-        ) from error
+    repository, split = _repository(corpus), corpus.split or "train"
+
+    def begin() -> Any:
+        try:
+            return load_dataset(
+                repository.name, name=corpus.subset, split=split, revision=corpus.revision, streaming=True
+            )
+        except ValueError as error:  # datasets' message names what there is
+            raise InputError(
+                f"corpus.subset, corpus.split: {repository.name} has no {corpus.subset or 'default'}, {split}: "
+                f"{first_line(error)}"
+            ) from error
+
+    for number, record in enumerate(repository.read(begin), 1):
+        yield f"dataset {repository.name} record", number, record
 
 
 def _file(path: Path, corpus: Corpus) -> Iterator[Record]:

@@ -24,7 +24,7 @@ from ..jobs.errors import InputError
 from ..jobs.files import read_json, require_space, write_bytes, write_json
 from ..jobs.log import log
 from ..jobs.progress import Progress
-from .corpus import documents
+from .corpus import documents, pinned
 from .settings import TokenSettings
 from .tokens import SCHEMA, check_file
 
@@ -79,7 +79,9 @@ def write_tokens(
     asked = {**made_of, "layout": layout, "corpus files": [_state(path) for path in corpus.files or ()]}
     asked = json.loads(json.dumps(asked))  # as it is read back
     check()
-    files, place = _resumed(folder, asked)
+    files, place, commit = _resumed(folder, asked)
+    corpus = pinned(corpus, commit)
+    made_of["corpus"] = corpus.given()
 
     def read(skip: int) -> Documents:
         return _tokenised(documents(corpus, skip), backend, ending, dtype, threads)
@@ -99,7 +101,8 @@ def write_tokens(
             check()
             files.append(_write_array(folder / entry["name"], contexts))
             row.begin_training()
-            write_json(folder / "progress.json", {"asked": asked, "files": files, "place": place})
+            reached = {"asked": asked, "commit": corpus.revision, "files": files, "place": place}
+            write_json(folder / "progress.json", reached)
     counts = {
         part: {"contexts": contexts, "tokens": contexts * context_length, **place[part]}
         for part, contexts in (("heldout", settings.heldout_contexts), ("train", settings.train_contexts))
@@ -158,8 +161,9 @@ def _state(path: str) -> list[int]:
     return [os.stat(path).st_size, os.stat(path).st_mtime_ns]
 
 
-def _resumed(folder: Path, asked: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The finished files of a killed call that asked for the same, and the place in the corpus after them."""
+def _resumed(folder: Path, asked: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any], str | None]:
+    """The finished files of a killed call that asked for the same, the place in the corpus after them, and which commit
+    of the corpus that was."""
     _remove(folder, ".*.npy.*.tmp", ".*.json.*.tmp")  # what `write_bytes` was writing when it was killed
     if (folder / "progress.json").exists():
         try:
@@ -170,13 +174,13 @@ def _resumed(folder: Path, asked: dict[str, Any]) -> tuple[list[dict[str, Any]],
             for entry in saved["files"]:
                 check_file(folder, entry)
             log.info("tokens: going on in %s after %s finished files", folder, len(saved["files"]))
-            return saved["files"], saved["place"]
+            return saved["files"], saved["place"], saved["commit"]
         except InputError as error:
             log.warning("tokens: starting over, since %s", error)
     # The manifest first, so that nothing looks finished from here on.
     _remove(folder, "manifest.json", "progress.json", "heldout.npy", "train_*.npy")
     counts = {"documents": 0, "characters": 0, "document_tokens": 0}
-    return [], {"document": 0, "rest": [], "heldout": counts, "train": {**counts, "epochs": 1}}
+    return [], {"document": 0, "rest": [], "heldout": counts, "train": {**counts, "epochs": 1}}, None
 
 
 def _remove(folder: Path, *patterns: str) -> None:

@@ -19,7 +19,8 @@ Result = dict[str, Any]  # SAEBench's JSON, or a part of it
 
 def check_shared(folder: Path) -> None:
     """All files must be there: SAEBench would make missing ones itself, with other random numbers."""
-    for file, size in read_json(folder / "manifest.json")["files"].items():
+    parts = read_json(folder / "manifest.json")["parts"].values()
+    for file, size in (item for part in parts for item in part["files"].items()):
         found = (folder / file).stat().st_size if (folder / file).exists() else None
         if found != size:
             raise InputError(
@@ -45,6 +46,11 @@ def check_sae(folder: Path, sae: Any) -> None:
     for name, value in sae.state_dict().items():
         if not torch.isfinite(value.float()).all():
             raise InputError(f"{folder}: {name} has values that are not finite: train the SAE again, at a lower rate")
+
+
+def usable(letters: dict[str, float], evals: Evals) -> list[str]:
+    """The letters that absorption scores, from the F1 of each one's probe."""
+    return [letter for letter, f1 in letters.items() if f1 > evals.absorption.min_GT_probe_f1]
 
 
 def check_result(eval_name: str, path: Path, evals: Evals, logged: list[str]) -> dict[str, Any]:

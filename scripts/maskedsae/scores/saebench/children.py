@@ -1,7 +1,11 @@
 """One eval in a process of its own, forked so that imports and the language model are loaded once.
 
-The parent must not have started CUDA or a pool of threads. A child has its own working folder. It sends its outcome
-(through a pipe, since the disk may be what failed) or is killed; the parent reports which.
+CUDA does not work in a fork of a process that has so much as asked whether there is a GPU, and a pool of threads does
+not survive a fork. SAEBench and SAELens ask on import, so only children import them (0.5 s each), and what the parent
+imports asks for nothing; `start` makes sure of it.
+
+A child has its own working folder. It sends its outcome (through a pipe, since the disk may be what failed) or is
+killed; the parent reports which.
 """
 
 import ctypes
@@ -21,7 +25,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ...jobs.device import check_device
+from ...jobs.device import check_device, hide_gpus, set_threads
 from ...jobs.errors import InputError, first_line
 from ...jobs.log import log
 from ...jobs.progress import SECONDS_BETWEEN_LINES
@@ -58,10 +62,27 @@ def run_child(folder: Path, output: Path, what: str, work: Work) -> Any:
     return outcome["result"]
 
 
+def start(device: str, threads: int) -> None:
+    """The first call of a child that scores, before it imports SAEBench."""
+    check_device(device)
+    if device == "cpu":
+        hide_gpus()  # SAEBench's absorption computes in bfloat16, on the GPU, where it sees one
+    set_threads(threads)
+
+
 def check_device_apart(folder: Path, what: str, device: str) -> None:
-    """Also in a child: asking for a GPU starts CUDA, and then no fork of this process could use it."""
-    if device != "cpu":
-        run_child(folder, folder / "device.txt", what, lambda: check_device(device))
+    """In a child, before the language model is loaded; the parent stays without CUDA, and without a pool of threads."""
+    set_threads(1)
+
+    def problem() -> str:
+        try:
+            check_device(device)
+        except InputError as error:
+            return str(error)
+        return ""
+
+    if device != "cpu" and (line := run_child(folder, Path(os.devnull), what, problem)):
+        raise InputError(line)
 
 
 def keep_freed_memory() -> None:

@@ -1,18 +1,27 @@
-"""SAEBench's five evals: their configurations from ours, and how each is run."""
+"""SAEBench's five evals: their configurations from ours, and how each is run.
+
+To be imported in a process that scores, and not in its parent: on import, SAEBench and SAELens ask for a GPU.
+"""
 
 import random
-from dataclasses import dataclass
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from ...jobs.errors import InputError
+from ...jobs.files import write_json
 from ...jobs.typed import plain
+from .checks import LoggedErrors, check_result
 from .children import keep_freed_memory
 from .imports import quick_imports
-from .names import EVALS as EVALS
-from .settings import Evals
+from .names import RECORDED
+from .recorded import RecordedCalls
+from .settings import Bench
+from .variance import Variance, observe
+from .workplace import unshared
 
 with quick_imports():
     from sae_bench.evals.absorption import main as absorption
@@ -20,26 +29,9 @@ with quick_imports():
     from sae_bench.evals.scr_and_tpp import main as scr_and_tpp
     from sae_bench.evals.sparse_probing import main as sparse_probing
 
+    from . import patches
+
 CONTEXT = 128  # tokens: about the length of absorption's prompts, and what SAEBench's batch sizes are for
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What the evals of a model have in common."""
-
-    name: str  # the model's
-    evals: Evals
-    dtype: str
-    batch_tokens: int  # in one forward pass of the language model, at most
-
-    @property
-    def model_options(self) -> dict[str, Any]:
-        return {"model_name": self.name, "llm_dtype": self.dtype}
-
-    def batch(self, context: int) -> int:
-        """Texts in a forward pass; with the paper's models SAEBench's own 256 (Pythia) and 32 (Gemma) of 128 tokens."""
-        return max(1, self.batch_tokens // context)
-
 
 Saes = list[tuple[str, Any]]  # (name, SAE), as SAEBench takes them
 
@@ -51,15 +43,47 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def run(eval_name: str, bench: Bench, name: str, sae: Any, device: str) -> Path:
-    """Run one eval in the working directory, which must be empty; the JSON file that SAEBench wrote."""
+def prepare(eval_name: str, bench: Bench, model: Any, device: str, folder: Path, probes: Path) -> None:
+    """Before an eval: `model` becomes the one that SAEBench uses, on `device`; `folder` is where it may write."""
     if device == "cpu":
         keep_freed_memory()
+    if eval_name == "absorption" and bench.evals.absorption.bos is not None:
+        model.cfg.default_prepend_bos = bench.evals.absorption.bos  # its prompts are text; the other evals give tokens
+    patches.apply(model.to(device), folder, probes)
+
+
+def run(eval_name: str, bench: Bench, name: str, sae: Any, device: str) -> Path:
+    """Run one eval in the working directory, which must be empty; the JSON file that SAEBench wrote."""
     seed_all(bench.evals.seed)
     torch.set_grad_enabled(True)  # SCR and TPP leave it off
     output = Path("eval_results")
     RUNNERS[eval_name](bench, [(name, sae)], device, str(output))
     return next(output.rglob("*_eval_results.json"), output / "missing")
+
+
+def score_sae(
+    eval_name: str, bench: Bench, name: str, sae: Any, model: Any, folder: Path, shared: Path, device: str
+) -> dict[str, Any]:
+    """Run one eval of an SAE in its own process and working directory: write {eval_name}.json there; what else is
+    recorded."""
+    errors = LoggedErrors()
+    prepare(eval_name, bench, model, device, folder, shared / "probes")
+    calls = shared / f"{eval_name}_calls"
+    recorded = RecordedCalls(model, calls, sae.cfg.hook_layer) if eval_name in RECORDED else None
+    variance = None
+    if eval_name == "core":
+        tokenizer = model.tokenizer
+        ids = {tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id} - {None}
+        variance = Variance(sae.cfg.d_in, ids)
+        observe(variance, model, sae)
+    path = run(eval_name, bench, name, sae, device)
+    result = check_result(eval_name, path, bench.evals, errors.lines)
+    if own := [str(file) for file in unshared(folder) if file.parts[0] == eval_name and file.suffix != ".json"]:
+        raise InputError(f"SAEBench made {own[0]} again, though all SAEs of {bench.name} share it: remove {shared}")
+    shutil.copyfile(path, folder / f"{eval_name}.json")
+    if variance:
+        write_json(folder / "variance.json", _variances(result, variance))
+    return {"calls": {"hits": recorded.hits, "misses": recorded.misses}} if recorded else {}
 
 
 def _absorption(bench: Bench, saes: Saes, device: str, output: str) -> None:
@@ -119,3 +143,19 @@ def _tpp(bench: Bench, saes: Saes, device: str, output: str) -> None:
 
 
 RUNNERS = {"absorption": _absorption, "core": _core, "sparse_probing": _sparse_probing, "tpp": _tpp, "scr": _scr}
+
+
+def _variances(result: dict[str, Any], variance: Variance) -> dict[str, Any]:
+    theirs, ours = result["eval_result_metrics"], variance.result()
+    l0 = theirs["sparsity"]["l0"]  # an exact count in either dtype, so it tells whether the tokens were core's
+    if abs(ours["l0"] - l0) > 1e-3 * max(1, l0):
+        raise InputError(
+            f"core's l0 is {l0:.4f}, and {ours['l0']:.4f} on the tokens that were observed: not the same tokens: "
+            "install the sae-bench that envs/constraints.txt names (make env)"
+        )
+    return {
+        "saebench": theirs["reconstruction_quality"]["explained_variance"],
+        "saebench_legacy": theirs["reconstruction_quality"]["explained_variance_legacy"],
+        **ours,
+        "text": "core's tokens; BOS, EOS and padding left out",
+    }

@@ -9,7 +9,7 @@ they stream, the rows that they asked for are kept.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,19 +17,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from datasets import disable_progress_bars, load_dataset
-from huggingface_hub import HfApi
 from sae_bench.evals.scr_and_tpp import dataset_creation
 from sae_bench.sae_bench_utils import dataset_utils
 from sae_bench.sae_bench_utils.dataset_info import chosen_classes_per_dataset
 
-from ...jobs.errors import InputError, first_line
+from ...jobs.errors import InputError
 from ...jobs.files import require_space
+from ...jobs.hub import Repository
 from ...jobs.leases import Lease
 from ...jobs.log import log
 from ...jobs.progress import Progress
 from ...jobs.typed import plain
 from .datasets import Folder, write_code, write_europarl, write_splits
-from .rows import AMAZON, BIOS, CODE, EUROPARL, GROUPS, LANGUAGE_PAIRS, NEWS, Needs, Sizes, set_of
+from .names import set_of
+from .rows import AMAZON, BIOS, CODE, EUROPARL, GROUPS, LANGUAGE_PAIRS, NEWS, Needs, Sizes
 from .settings import Revision, Texts
 
 # For the sets that SAEBench reads whole: the column of the text, and those of the labels.
@@ -49,36 +50,28 @@ class Hub:
 
     def __init__(self, name: str, revision: str | None):
         self.name, self.revision = name, revision
-
-    @contextmanager
-    def input_errors(self) -> Iterator[None]:
-        """Turn errors into one InputError: a dozen types from three libraries, all with the same few remedies."""
-        try:
-            yield
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(
-                f"saebench.data: {self.name} cannot be fetched: {first_line(error)} [check the network and "
-                "saebench.data.revisions; for a gated one: `hf auth login`]"
-            ) from error
+        self.repository = Repository("dataset", name, revision, "saebench.data", "saebench.data.revisions")
 
     @cached_property
     def commit(self) -> str | None:
-        if Path(self.name).is_dir():
-            return None
-        with self.input_errors():
-            return HfApi().dataset_info(self.name, revision=self.revision).sha
+        return None if self.repository.local else self.repository.commit()
 
-    def load(self, *arguments: Any, **more: Any) -> Any:
+    def load(self, **more: Any) -> Any:
+        """The whole set."""
+        return self.repository.fetch(lambda: self._load(**more))
+
+    def stream(self, *subset: str, shuffle_seed: int | None = None, **more: Any) -> Iterator[dict[str, Any]]:
+        """The rows of split train; with a seed, of its shards in another order."""
+
+        def begin() -> Any:
+            rows = self._load(*subset, streaming=True, split="train", **more)
+            return rows if shuffle_seed is None else rows.shuffle(seed=shuffle_seed, buffer_size=1)
+
+        return self.repository.read(begin)
+
+    def _load(self, *subset: str, **more: Any) -> Any:
         log.info("%s: fetching %s", self.name, self.commit or f"from the folder {Path(self.name).absolute()}")
-        with self.input_errors():
-            return load_dataset(self.name, *arguments, revision=self.commit, **more)
-
-    def stream(self, *arguments: Any, **more: Any) -> Iterator[dict[str, Any]]:
-        rows = self.load(*arguments, streaming=True, split="train", **more)
-        with self.input_errors():
-            yield from rows
+        return load_dataset(self.name, *subset, revision=self.commit, **more)
 
     def record(self, rows: dict[str, Any]) -> dict[str, Any]:
         source = {"commit": self.commit} if self.commit else {"folder": str(Path(self.name).absolute())}
@@ -160,8 +153,7 @@ def whole(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
     text, labels = COLUMNS[hub.name]
     with TemporaryDirectory(dir=folder) as cache:
         full = hub.load(cache_dir=cache)
-        with hub.input_errors():
-            frames = {split: full[split].select_columns(labels).to_pandas() for split in ("train", "test")}
+        frames = hub.repository.fetch(partial(frames_of, full, labels))
         require_rows(hub.name, frames, needs)
         kept, columns = numbers_drawn(hub.name, frames, needs), {}
         for split, frame in frames.items():
@@ -174,6 +166,10 @@ def whole(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
     return hub.record({split: counts(frames[split].iloc[kept[split]]) for split in frames}) | {
         "rows_without_text": {split: len(frames[split]) - len(kept[split]) for split in frames}
     }
+
+
+def frames_of(full: Any, labels: list[str]) -> dict[str, pd.DataFrame]:
+    return {split: full[split].select_columns(labels).to_pandas() for split in ("train", "test")}
 
 
 def numbers_drawn(name: str, frames: dict[str, pd.DataFrame], needs: Needs) -> dict[str, list[int]]:
@@ -262,9 +258,9 @@ def read_all(hub: Hub, load: Callable[..., Any], needs: Needs, found: Counter[st
 def plain_text(folder: Path, hub: Hub, needs: Needs) -> dict[str, Any]:
     """The first rows of the shuffled stream. They are written as one shard, which core's shuffle leaves in order."""
     needed, texts, characters = needs.core_characters(), [], 0
-    rows = hub.load(split="train", streaming=True, trust_remote_code=True)
-    with hub.input_errors(), Progress(hub.name, needed, "characters") as progress:
-        for row in rows.shuffle(seed=SHUFFLE_SEED, buffer_size=1):
+    rows = hub.stream(shuffle_seed=SHUFFLE_SEED, trust_remote_code=True)
+    with Progress(hub.name, needed, "characters") as progress:
+        for row in rows:
             texts.append(row["text"])
             characters += len(row["text"])
             progress.advance(len(row["text"]))

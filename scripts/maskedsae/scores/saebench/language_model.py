@@ -10,33 +10,33 @@ from transformer_lens.pretrained.weight_conversions.gemma import convert_gemma_w
 from transformer_lens.pretrained.weight_conversions.neox import convert_neox_weights
 from transformers import AutoModelForCausalLM
 
-from ...activations.language_models import load_tokenizer, with_all_weights
+from ...activations.language_models import load_tokenizer, snapshot, with_all_weights
 from ...activations.settings import ModelFacts
-from ...jobs.errors import InputError
 
 # transformer-lens calls logging.info, which gives the root logger a handler if it has none: each line came twice.
 logging.getLogger().addHandler(logging.NullHandler())
 
 
-def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None) -> HookedTransformer:
-    """On the CPU. `bos`: whether prompts given as text start with BOS (None: transformer-lens decides by family).
+def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None = None) -> HookedTransformer:
+    """On the CPU, without asking for a GPU. `bos`: whether prompts given as text start with BOS (None: as
+    transformer-lens has it for the family).
 
     All processing is off: transformer-lens' own `from_pretrained` centres and folds weights, so the SAE would be
     evaluated on another model than it was trained on.
     """
-    folder = model_folder(facts)
+    folder = snapshot(facts)
     whole = with_all_weights(AutoModelForCausalLM, facts.name, folder, dtype)
     if facts.family == "gpt_neox":
-        config = loading.get_pretrained_model_config(folder)
+        config = loading.get_pretrained_model_config(folder, device="cpu")
         state = convert_neox_weights(whole, config)
     else:
         config = gemma2_config(whole.config)
         state = convert_gemma_weights(whole, config)
-    config.device, config.dtype = "cpu", getattr(torch, dtype)
+    config.dtype = getattr(torch, dtype)
     config.model_name = facts.name  # SAEBench makes folders of it, so never a path
     if bos is not None:
         config.default_prepend_bos = bos
-    model = HookedTransformer(config, tokenizer=load_tokenizer(facts.name, folder, None))
+    model = HookedTransformer(config, tokenizer=load_tokenizer(facts.name, folder))
     model.load_and_process_state_dict(
         state,
         fold_ln=False,
@@ -48,26 +48,9 @@ def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None) -> Hooke
     return model.eval().requires_grad_(False)
 
 
-def model_folder(facts: ModelFacts) -> str:
-    """For a hub model, its snapshot on this machine, which rule `model` fetched."""
-    if facts.path:
-        return facts.path
-    from huggingface_hub import snapshot_download
-
-    assert facts.hub is not None
-    try:
-        return snapshot_download(facts.hub, revision=facts.commit, local_files_only=True)
-    except Exception as error:
-        raise InputError(
-            f"models: {facts.name}: {facts.hub} at {facts.commit} is not on this machine: remove its "
-            "model.json and run the same command where there is a network, so that it is fetched again (HF_HOME must "
-            "be a folder that both machines see)"
-        ) from error
-
-
 def gemma2_config(small: Any) -> HookedTransformerConfig:
     """transformer-lens knows Gemma-2-2B by name only: its configuration, with this model's sizes."""
-    known = loading.get_pretrained_model_config("google/gemma-2-2b").to_dict()
+    known = loading.get_pretrained_model_config("google/gemma-2-2b", device="cpu").to_dict()
     sizes = {
         "d_model": small.hidden_size,
         "d_head": small.head_dim,

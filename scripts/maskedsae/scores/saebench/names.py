@@ -2,6 +2,7 @@
 
 EVALS = ("absorption", "core", "sparse_probing", "tpp", "scr")
 SCORES = (*EVALS, "variance")
+SECTIONS = {"tpp": "scr_and_tpp", "scr": "scr_and_tpp"}  # of the settings, where it has not the eval's name
 RECORDED = ("absorption", "core")  # evals that have no cache of activations of their own
 
 # What each eval can be asked for; SAEBench silently drops other values.
@@ -15,3 +16,8 @@ PROBED = (
     *("canrager/amazon_reviews_mcauley_1and5", "canrager/amazon_reviews_mcauley_1and5_sentiment"),
     *("codeparrot/github-code", "fancyzhx/ag_news", "Helsinki-NLP/europarl"),
 )
+
+
+def set_of(name: str) -> str:
+    """The data set on the hub. SAEBench's own names are longer: with a set of classes, or with the label's column."""
+    return name.split("_class_set")[0].removesuffix("_sentiment")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sae_bench.sae_bench_utils.dataset_info import chosen_classes_per_dataset, dataset_metadata
 
+from .names import set_of
 from .settings import CoreTexts, PairedTexts, ProbingTexts, Texts
 
 BIOS = "LabHC/bias_in_bios"
@@ -40,7 +41,7 @@ class Needs:
         return self.settings.core
 
     def sets(self) -> list[str]:
-        """Names on the hub. SAEBench's own are longer: with a set of classes, or with the label's column."""
+        """Names on the hub."""
         names = [set_of(name) for name in (*self.probing.dataset_names, *self.paired.dataset_names)]
         return [*dict.fromkeys(names), self.core.dataset]
 
@@ -90,10 +91,6 @@ class Needs:
 
     def core_characters(self) -> int:
         return self.core_tokens() * CHARACTERS_PER_TOKEN
-
-
-def set_of(name: str) -> str:
-    return name.split("_class_set")[0].removesuffix("_sentiment")
 
 
 def classes_are_column1(long: str, name: str) -> bool:

@@ -1,10 +1,12 @@
-"""The five scores of one SAE, and its explained variance, each eval in a process of its own."""
+"""The five scores of one SAE, and its explained variance, each eval in a process of its own.
 
-import hashlib
+What an eval gave is kept in the cell's folder `saebench`, with a hash of what it depends on: when a setting of one eval
+changes, only that one runs again.
+"""
+
 import json
 import shutil
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,24 +16,23 @@ import torch
 from ...activations.language_models import read_facts
 from ...activations.settings import ModelFacts
 from ...jobs.compute import Compute
-from ...jobs.device import device_name, set_threads
+from ...jobs.device import device_name
 from ...jobs.errors import InputError
 from ...jobs.files import read_json, sha256, write_bytes, write_json
 from ...jobs.leases import Lease
 from ...jobs.log import log
 from ...jobs.provenance import git_revision, provenance
 from ...saes.cells import Cell
-from . import evals, patches
-from .checks import LoggedErrors, check_result, check_sae, check_shared
-from .children import check_device_apart, run_child
+from .checks import check_sae, check_shared
+from .children import check_device_apart, run_child, start
 from .language_model import hooked_transformer
-from .names import RECORDED, SCORES
-from .recorded import RecordedCalls
+from .names import EVALS, SCORES
 from .saes import load_for_saebench
-from .settings import Scoring
-from .variance import Variance, observe
+from .settings import Bench, Scoring
 from .words import in_words
-from .workplace import identity, unshared, workplace
+from .workplace import identity, texts, workplace
+
+GIVES = {"core": ("core", "variance")}  # the scores of an eval, if not the one of its name
 
 
 @dataclass(frozen=True)
@@ -62,133 +63,107 @@ def score_cell(
 
 
 def score(subject: Subject, settings: Scoring) -> dict[str, Any]:
-    """Write the cell's scores/*.json; {eval: result}. What a failed start finished is kept in saebench.work."""
-    work, sums = subject.folder / "saebench.work", subject.folder / "sae" / "SHA256SUMS"
-    with Lease(work) as lease:
-        known = identity(settings, subject.facts, subject.data, subject.shared / "manifest.json", sums)
-        results = published(subject.folder / "scores", known)
-        if results:
-            log.info("%s: another process has just written its scores", subject.name)
-        else:
-            results = _score(work / known, subject, settings, lease)
-        _empty(work)
-    with suppress(OSError):  # a process that waits for the lease is already in it
-        work.rmdir()
-    return results
+    """Write the cell's scores/*.json; {score: its content}."""
+    kept = subject.folder / "saebench"
+    with Lease(kept) as lease:
+        for left_over in kept.glob("work-*"):  # by a killed job
+            shutil.rmtree(left_over)
+        check_shared(subject.shared)
+        known = identities(subject, settings)
+        missing = [name for name in EVALS if finished(kept / name, known[name]) is None]
+        for name in EVALS:
+            if name not in missing:
+                log.info("%s: %s: kept, since nothing that it depends on has changed", subject.name, name)
+        if missing:
+            _run_all(missing, subject, settings, known)
+        records = {name: finished(kept / name, known[name]) for name in EVALS}
+        return _publish(subject, records, lease)
 
 
-def _score(finished: Path, subject: Subject, settings: Scoring, lease: Lease) -> dict[str, Any]:
-    _empty(finished.parent, keep=finished)
-    (finished / "origins").mkdir(parents=True, exist_ok=True)
-    check_shared(subject.shared)
+def identities(subject: Subject, settings: Scoring) -> dict[str, str]:
+    """Of each eval: what decides its result."""
+    parts = read_json(subject.shared / "manifest.json")["parts"]
+    sums = (subject.folder / "sae" / "SHA256SUMS").read_text()
+    return {
+        name: identity(settings.of(name), subject.facts, texts(name, settings.evals, subject.data), parts[name], sums)
+        for name in EVALS
+    }
+
+
+def finished(folder: Path, known: str) -> dict[str, Any] | None:
+    """The record of an eval that ran, if it has this identity and its results are unaltered."""
+    if not (folder / "record.json").exists():
+        return None
+    record = read_json(folder / "record.json")
+    files = {name: folder / f"{name}.json" for name in GIVES.get(folder.name, (folder.name,))}
+    sums = {name: sha256(file) for name, file in files.items() if file.exists()}
+    return record if (record["identity"], record["sha256"]) == (known, sums) else None
+
+
+def _run_all(missing: list[str], subject: Subject, settings: Scoring, known: dict[str, str]) -> None:
+    kept = subject.folder / "saebench"
     check_sae(subject.folder / "sae", load_for_saebench(subject.folder / "sae", subject.facts.name))
-    bench = evals.Bench(subject.facts.name, settings.evals, settings.dtype, settings.batch_tokens)
-    check_device_apart(finished, subject.name, subject.device)
-    set_threads(1)  # a pool of threads does not survive a fork
-    missing = [eval_name for eval_name in evals.EVALS if not (finished / f"{eval_name}.json").exists()]
-    model = hooked_transformer(subject.facts, bench.dtype, bench.evals.absorption.bos) if missing else None
+    bench = Bench(subject.facts.name, settings.evals, settings.dtype, settings.batch_tokens)
+    check_device_apart(kept, subject.name, subject.device)
+    model = hooked_transformer(subject.facts, bench.dtype)
     failed = []
-    for eval_name in missing:
+    for name in missing:
+        shutil.rmtree(kept / name, ignore_errors=True)
         try:
-            _run(eval_name, bench, subject, model, finished)
+            _run(name, bench, subject, model, kept / name, known[name])
         except InputError as error:
             log.error("%s", error)
             failed.append(str(error))
     if failed:
-        done = len(evals.EVALS) - len(failed)
-        raise InputError(f"{len(failed)} of {len(evals.EVALS)} evals failed (the {done} others are kept): {failed[0]}")
-    contents = {eval_name: (finished / f"{eval_name}.json").read_bytes() for eval_name in SCORES}
-    for eval_name, content in contents.items():
-        lease.check()
-        write_bytes(subject.folder / "scores" / f"{eval_name}.json", content)
-    origins = {eval_name: read_json(finished / "origins" / f"{eval_name}.json") for eval_name in evals.EVALS}
-    sums = {eval_name: hashlib.sha256(content).hexdigest() for eval_name, content in contents.items()}
-    lease.check()
-    # Written last, since it says that the others are whole.
-    made_by = {"threads": subject.threads, "evals": origins, "identity": finished.name, "sha256": sums}
-    write_json(subject.folder / "scores" / "provenance.json", provenance(subject.device) | made_by)
-    return {eval_name: json.loads(content) for eval_name, content in contents.items()}
+        done = len(EVALS) - len(failed)
+        raise InputError(f"{len(failed)} of {len(EVALS)} evals failed (the {done} others are kept): {failed[0]}")
 
 
-def published(folder: Path, known: str) -> dict[str, Any] | None:
-    """The scores, if all exist unaltered with this identity. Snakemake removes them before each start, so these come
-    from a process that this one waited for."""
-    files = {eval_name: folder / f"{eval_name}.json" for eval_name in SCORES}
-    if not all(file.exists() for file in (*files.values(), folder / "provenance.json")):
-        return None
-    origin = read_json(folder / "provenance.json")
-    if (origin["identity"], origin["sha256"]) != (known, {name: sha256(file) for name, file in files.items()}):
-        return None
-    return {name: read_json(file) for name, file in files.items()}
-
-
-def _empty(work: Path, keep: Path | None = None) -> None:
-    """Remove what belongs to another SAE or other settings, and what a killed job left. The lease stays."""
-    for path in work.iterdir():
-        if path.is_dir() and path != keep:
-            shutil.rmtree(path)
-
-
-def _run(eval_name: str, bench: evals.Bench, subject: Subject, model: Any, finished: Path) -> None:
+def _run(eval_name: str, bench: Bench, subject: Subject, model: Any, kept: Path, known: str) -> None:
     what, began = f"{subject.name}: {eval_name}", time.monotonic()
-    with workplace(finished, subject.data, subject.shared / "artifacts") as folder:
+    kept.mkdir()
+    with workplace(kept.parent, subject.data, subject.shared / "artifacts") as folder:
         shared, sae_folder = subject.shared.absolute(), (subject.folder / "sae").absolute()
 
         def child() -> dict[str, Any]:
-            set_threads(subject.threads)
+            start(subject.device, subject.threads)
+            from .evals import score_sae
+
             sae = load_for_saebench(sae_folder, subject.facts.name, subject.device, getattr(torch, bench.dtype))
-            found = run_eval(eval_name, bench, subject.name, sae, model, folder, shared, subject.device)
+            found = score_sae(eval_name, bench, subject.name, sae, model, folder, shared, subject.device)
             return found | {"device": device_name(subject.device)}
 
-        output = (finished / f"{eval_name}.txt").absolute()
-        found = run_child(folder, output, what, child)
-        if (variance := found.pop("variance", None)) is not None:
-            write_json(finished / "variance.json", variance)
+        found = run_child(folder, (kept / "output.txt").absolute(), what, child)
         if found.get("calls", {}).get("misses"):
             log.info(
                 "%s: %s of the language model's activations were read, %s computed", what, *found["calls"].values()
             )
+        sums = {}
+        for name in GIVES.get(eval_name, (eval_name,)):  # SAEBench's own file, byte for byte
+            write_bytes(kept / f"{name}.json", (folder / f"{name}.json").read_bytes())
+            sums[name] = sha256(kept / f"{name}.json")
         seconds = round(time.monotonic() - began, 1)
-        origin = {"revision": git_revision(), "threads": subject.threads, "seconds": seconds, **found}
-        write_json(finished / "origins" / f"{eval_name}.json", origin)
-        # SAEBench's own file, byte for byte; written last, since it says that the eval is finished.
-        write_bytes(finished / f"{eval_name}.json", (folder / f"{eval_name}.json").read_bytes())
+        made_by = {"revision": git_revision(), "threads": subject.threads, "seconds": seconds, **found}
+        # Written last, since it says that the eval is finished.
+        write_json(kept / "record.json", {"identity": known, "sha256": sums} | made_by)
 
 
-def run_eval(
-    eval_name: str, bench: evals.Bench, name: str, sae: Any, model: Any, folder: Path, shared: Path, device: str
-) -> dict[str, Any]:
-    """Run one eval in its own process and working directory: write {eval_name}.json there; what else is recorded."""
-    errors = LoggedErrors()
-    patches.apply(model.to(device), folder, shared / "probes")
-    calls = shared / f"{eval_name}_calls"
-    recorded = RecordedCalls(model, calls, sae.cfg.hook_layer) if eval_name in RECORDED else None
-    variance = None
-    if eval_name == "core":
-        tokenizer = model.tokenizer
-        ids = {tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id} - {None}
-        variance = Variance(sae.cfg.d_in, ids)
-        observe(variance, model, sae)
-    path = evals.run(eval_name, bench, name, sae, device)
-    result = check_result(eval_name, path, bench.evals, errors.lines)
-    if own := [str(file) for file in unshared(folder) if file.parts[0] == eval_name and file.suffix != ".json"]:
-        raise InputError(f"SAEBench made {own[0]} again, though all SAEs of {bench.name} share it: remove {shared}")
-    shutil.copyfile(path, folder / f"{eval_name}.json")
-    found = {"calls": {"hits": recorded.hits, "misses": recorded.misses}} if recorded else {}
-    return found | ({"variance": _variances(result, variance)} if variance else {})
-
-
-def _variances(result: dict[str, Any], variance: Variance) -> dict[str, Any]:
-    theirs, ours = result["eval_result_metrics"], variance.result()
-    l0 = theirs["sparsity"]["l0"]  # an exact count in either dtype, so it tells whether the tokens were core's
-    if abs(ours["l0"] - l0) > 1e-3 * max(1, l0):
-        raise InputError(
-            f"core's l0 is {l0:.4f}, and {ours['l0']:.4f} on the tokens that were observed: not the same tokens: "
-            "install the sae-bench that envs/constraints.txt names (make env)"
-        )
-    return {
-        "saebench": theirs["reconstruction_quality"]["explained_variance"],
-        "saebench_legacy": theirs["reconstruction_quality"]["explained_variance_legacy"],
-        **ours,
-        "text": "core's tokens; BOS, EOS and padding left out",
+def _publish(subject: Subject, records: dict[str, Any], lease: Lease) -> dict[str, Any]:
+    """From the cell's saebench/ to its scores/, which Snakemake removes before each start."""
+    results, sums = {}, {}
+    for eval_name, record in records.items():
+        for name, sum_ in record["sha256"].items():
+            content = (subject.folder / "saebench" / eval_name / f"{name}.json").read_bytes()
+            lease.check()
+            write_bytes(subject.folder / "scores" / f"{name}.json", content)
+            results[name], sums[name] = json.loads(content), sum_
+    lease.check()
+    made_by = {
+        "device": ", ".join(dict.fromkeys(record["device"] for record in records.values())),
+        "threads": subject.threads,
+        "evals": records,
+        "sha256": {name: sums[name] for name in SCORES},
     }
+    # Written last, since it says that the others are whole. (This process must not ask for the GPU's name.)
+    write_json(subject.folder / "scores" / "provenance.json", provenance("cpu") | made_by)
+    return results

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ...jobs.typed import read
+from ...jobs.typed import plain, read
+from .names import SECTIONS
 
 # Settings that affect only a single SAE's scores, and not what all SAEs of a model share. What is shared is made with a
 # placeholder in place of an SAE and with these values: little work on the placeholder, otherwise SAEBench's defaults.
@@ -131,6 +132,10 @@ class Scoring:
     batch_tokens: int  # in one forward pass of it, at most
     code: dict[str, str]
 
+    def of(self, eval_name: str) -> dict[str, Any]:
+        """Those that decide this eval's score."""
+        return _of(eval_name, plain(self))
+
 
 @dataclass(frozen=True)
 class Sharing:
@@ -141,9 +146,20 @@ class Sharing:
     batch_tokens: int
     code: dict[str, str]
 
+    def of(self, eval_name: str) -> dict[str, Any]:
+        """Those that decide what SAEs share in this eval."""
+        return _of(eval_name, plain(self))
+
     def placeholder_evals(self) -> Evals:
         filled = {name: {**self.evals[name], **values} for name, values in PLACEHOLDER.items()}
         return read(Evals, self.evals | filled)
+
+
+def _of(eval_name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Without the sections of the other evals."""
+    evals = settings["evals"]
+    own = evals[SECTIONS.get(eval_name, eval_name)]
+    return settings | {"evals": {"seed": evals["seed"], eval_name: own}}
 
 
 def shared_part(evals: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,6 +170,24 @@ def shared_part(evals: Mapping[str, Any]) -> dict[str, Any]:
         else settings
         for name, settings in evals.items()
     }
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the evals of a language model have in common."""
+
+    name: str  # the model's
+    evals: Evals
+    dtype: str
+    batch_tokens: int  # in one forward pass of the language model, at most
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        return {"model_name": self.name, "llm_dtype": self.dtype}
+
+    def batch(self, context: int) -> int:
+        """Texts in a forward pass; with the paper's models SAEBench's own 256 (Pythia) and 32 (Gemma) of 128 tokens."""
+        return max(1, self.batch_tokens // context)
 
 
 @dataclass(frozen=True)

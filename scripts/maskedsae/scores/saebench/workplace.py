@@ -9,19 +9,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from ...activations.settings import ModelFacts
+from ...jobs.files import read_json
 from ...jobs.typed import plain
+from .names import set_of
+from .settings import Evals
 
 PACKAGES = ("sae-bench", "sae-lens", "transformer-lens", "transformers", "datasets", "torch", "numpy", "scikit-learn")
 
 
-def identity(settings: object, facts: ModelFacts, data: Path, *more: Path) -> str:
-    """A hash of everything that decides what an eval makes; files with the same identity are used again."""
-    parts = [json.dumps([plain(settings), plain(facts)], sort_keys=True)]
-    parts += [path.read_text() for path in (data / "manifest.json", *more)]
-    parts += [version(package) for package in PACKAGES]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+def identity(settings: dict[str, Any], facts: ModelFacts, *read: object) -> str:
+    """A hash of everything that decides what one eval makes; files with the same identity are used again. `read`: what
+    it reads, as checksums or records."""
+    versions = {package: version(package) for package in PACKAGES}
+    content = json.dumps([settings, plain(facts), *read, versions], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def texts(eval_name: str, evals: Evals, data: Path) -> dict[str, Any]:
+    """Checksums of the data sets that an eval reads; absorption needs only the model's vocabulary."""
+    names: dict[str, tuple[str, ...]] = {
+        "absorption": (),
+        "core": (evals.core.dataset,),
+        "sparse_probing": evals.sparse_probing.dataset_names,
+    }
+    sets = read_json(data / "manifest.json")["sets"]
+    wanted = names.get(eval_name, evals.scr_and_tpp.dataset_names)
+    return {set_of(name): sets[set_of(name)]["files"] for name in wanted}
 
 
 @contextmanager

@@ -1,0 +1,165 @@
+"""What goes wrong on a GPU alone, as far as it can be seen without one: processes that are forked too late, tensors on
+two devices, waits for the device."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from conftest import FAMILIES, a_cell, train_settings
+from maskedsae.jobs.device import check_device
+from maskedsae.jobs.errors import InputError
+from maskedsae.jobs.files import write_json
+from maskedsae.jobs.leases import Lease
+from maskedsae.jobs.typed import plain
+from maskedsae.saes.learner import Learner
+from maskedsae.saes.trainers.base import known_kinds, make_trainer
+from maskedsae.saes.training import autocast_to
+from maskedsae.scores.saebench.children import check_device_apart, run_child, start
+
+ROOT = Path(__file__).parents[2]
+
+
+def python(*arguments: str, path: tuple[Path, ...] = (), **environment: str) -> subprocess.CompletedProcess:
+    places = os.pathsep.join(map(str, (*path, ROOT / "scripts")))
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | environment | {"PYTHONPATH": places},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+# Processes: whoever has asked for a GPU has no children that can use it.
+
+REFUSING = """
+import sys, torch
+def refuse(*_, **__):
+    raise AssertionError("asked for a GPU")
+for name in ("is_available", "device_count", "current_device", "get_device_name", "_lazy_init"):
+    setattr(torch.cuda, name, refuse)
+"""
+PARENT = """
+from maskedsae.activations.language_models import read_facts
+from maskedsae.scores.saebench import scoring, shared
+for path in sys.argv[1:]:
+    shared.hooked_transformer(read_facts(path), "bfloat16")
+print("done")
+"""
+
+
+def test_what_forks_the_evals_never_asks_for_a_gpu(facts, tmp_path):
+    """Neither on import nor when it loads a language model. SAEBench does, so the refusal works."""
+    files = [tmp_path / f"{family}.json" for family in FAMILIES]
+    for family, path in zip(FAMILIES, files, strict=True):
+        write_json(path, plain(facts[family]))
+    done = python("-c", REFUSING + PARENT, *map(str, files))
+    assert done.stdout == "done\n", done.stderr
+    saebench = python("-c", REFUSING + "import maskedsae.scores.saebench.evals")
+    assert "AssertionError: asked for a GPU" in saebench.stderr
+
+
+def test_a_child_that_cannot_start_cuda_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    with pytest.raises(InputError) as error:
+        run_child(tmp_path, tmp_path / "output.txt", "gemma: scr", lambda: start("cuda", 1))
+    message = str(error.value)
+    assert message.startswith("gemma: scr: compute.device: cuda: this process cannot start CUDA")
+    assert "`make env` restores ours" in message
+    check_device("cpu")
+
+
+def test_a_scoring_job_without_a_gpu_says_the_line_that_a_training_job_says(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError) as of_training:
+        check_device("cuda", "bfloat16")
+    with pytest.raises(InputError) as of_scoring:
+        check_device_apart(tmp_path, "gemma", "cuda")
+    assert str(of_scoring.value) == str(of_training.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_child_that_computes_on_the_cpu_sees_no_gpu_and_its_parent_does(monkeypatch, tmp_path):
+    """SAEBench's absorption takes its number format from what it sees."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+
+    def work() -> str:
+        start("cpu", 1)
+        return os.environ["CUDA_VISIBLE_DEVICES"]
+
+    assert run_child(tmp_path, tmp_path / "output.txt", "it", work) == ""
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+
+
+# With torch's CUDA build, which can be imported without a GPU.
+
+
+@pytest.fixture(scope="module")
+def cuda_build(tmp_path_factory) -> tuple[Path, ...]:
+    """Where it is, before all else on Python's path."""
+    if torch.version.cuda:
+        return ()
+    if os.environ.get("CI") != "true":
+        pytest.skip("torch's CUDA build (4 GB) is installed for this in CI only")
+    folder = tmp_path_factory.mktemp("cuda")
+    wanted = f"torch==={torch.__version__.removesuffix('+cpu')}"  # with two =, pip takes the CPU's build for it too
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--target", folder, wanted]
+    subprocess.run(pip, check=True)
+    return (folder,)
+
+
+def test_under_the_cuda_build_a_child_that_scores_may_start_cuda(cuda_build):
+    """And could not if its parent imported SAEBench."""
+    done = python(str(ROOT / "tests/on_fake_cuda.py"), "fork", path=cuda_build)
+    assert done.stdout.splitlines() == ["a child may start CUDA", "with SAEBench imported it may not"], done.stderr
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_stream_keeps_its_tensors_on_the_gpu(cuda_build, facts, tokens_folders, tmp_path, family):
+    write_json(tmp_path / "model.json", plain(facts[family]))
+    done = python(
+        *(str(ROOT / "tests/on_fake_cuda.py"), "streams", str(tmp_path / "model.json"), str(tokens_folders[family])),
+        path=cuda_build,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("a mistake is seen:") == 2
+    assert len(done.stdout.splitlines()) == 2 * 6 + 2
+
+
+# Waits for the device. Each of these operations reads a value from a GPU, which must first finish what it was given.
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operations that make the CPU wait for a GPU. (Not all: `torch.tensor(…, device=)` is not seen.)"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name in ("_local_scalar_dense", "nonzero", "masked_select", "equal"):
+            self.count[name] += 1
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("kind", known_kinds())
+def test_our_loop_adds_no_wait_to_a_trainers_step(facts, tmp_path, kind):
+    settings = train_settings(kind).for_cell(kind, 0)
+    rows = torch.randn(20, 64, facts["gpt_neox"].width, generator=torch.Generator().manual_seed(0))
+    counted = []
+    for ours in (True, False):
+        trainer = make_trainer(settings, 8, facts["gpt_neox"], "cpu")
+        learner = Learner(a_cell(8, kind), tmp_path, trainer, kind, {}, Lease(tmp_path))
+        with Waits() as waits:
+            for step, x in enumerate(rows):
+                learner.learn(x, autocast_to(torch.float32, "cpu")) if ours else trainer.update(step, x)
+        counted.append(waits.count)
+    assert counted[0] == counted[1]
+    assert sum(counted[1].values()) >= 20 * 3  # each step of dictionary_learning's waits several times
