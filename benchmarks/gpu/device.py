@@ -19,6 +19,7 @@ def wait(device: str) -> None:
 
 def reset_peak(device: str) -> None:
     if on_gpu(device):
+        torch.cuda.init()  # before it there is nothing to reset, which is an error
         torch.cuda.reset_peak_memory_stats(device)
 
 

@@ -54,7 +54,7 @@ class Row:
     host_gigabytes: float | None = None
 
     def __str__(self) -> str:
-        gigabytes = self.numbers.get("gigabytes") if self.step != "machine" else None
+        gigabytes = self.numbers.get("gigabytes")
         memory = "-" if gigabytes is None else f"{gigabytes:.1f}"
         outcome = self.outcome if self.outcome == "passed" else self.outcome.upper()
         return f"{self.step:<22} {outcome:<8} {self.seconds:>7.1f} {memory:>7}  {self.words}"
