@@ -289,22 +289,36 @@ def test_an_eval_that_fails_loses_and_repeats_nothing_and_stale_results_are_not_
     assert sorted(path.name for path in (copied / "saebench").iterdir()) == sorted(EVALS)
 
 
+def scoring_process(cell: Path, before: str = "pass") -> subprocess.Popen:
+    """A process of its own that scores a cell, after the line `before`."""
+    program = "import logging, sys; from test_scores import *; logging.basicConfig(level='INFO', force=True); "
+    program += f"{before}; scored(Path(sys.argv[1]), configuration())"
+    places = os.pathsep.join(str(ROOT / name) for name in ("scripts", "tests", "tests/demo"))
+    command = [sys.executable, "-c", program, str(cell)]
+    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": places}, stderr=subprocess.PIPE, text=True)
+
+
+def test_absorption_runs_in_the_mix_of_formats_that_it_has_on_a_gpu(copied):
+    """Where SAEBench sees a GPU, it reads its probes in bfloat16, also beside an SAE in float32 such as Pythia's."""
+    before = scores(copied)
+    for folder in ("scores", "saebench/absorption"):
+        shutil.rmtree(copied / folder)
+    process = scoring_process(copied, "import torch; torch.cuda.is_available = lambda: True")
+    said = process.communicate()[1]
+    assert process.returncode == 0, said
+    after = scores(copied)
+    assert {name for name in SCORES if before[name] != after[name]} == {"absorption"}
+    key = "mean_absorption_fraction_score"
+    one, other = (found["absorption"]["eval_result_metrics"]["mean"][key] for found in (before, after))
+    assert one != other
+    assert one == pytest.approx(other, abs=0.01)  # bfloat16 has two to three digits
+
+
 def test_of_two_processes_on_one_cell_the_second_waits_and_scores_nothing(copied):
     before = scores(copied)
     for folder in ("scores", "saebench"):
         shutil.rmtree(copied / folder)
-    program = "import logging, sys; from test_scores import *; logging.basicConfig(level='INFO', force=True); "
-    program += "scored(Path(sys.argv[1]), configuration())"
-    places = [str(ROOT / name) for name in ("scripts", "tests", "tests/demo")]
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, str(copied)],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
+    started = [scoring_process(copied) for _ in range(2)]
     logs = [process.communicate()[1] for process in started]
     assert [process.returncode for process in started] == [0, 0], logs
     assert sorted(lines.count(": kept, since nothing that it depends on has changed") for lines in logs) == [0, 5]
