@@ -25,6 +25,12 @@ CPUS = 16  # more than the machine has, so that jobs wait for GPUs and not for t
 # Two character devices that every Linux has stand in for GPUs: Slurm counts, hands out and takes back what is listed.
 GRES = "Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n"
 
+# Compute nodes have no network, and whatever a job there asks a hub all the same is known by its origin.
+PROLOG = """#!/bin/sh
+echo export HF_ENDPOINT=http://127.0.0.1:9
+echo export HF_HUB_USER_AGENT_ORIGIN=compute-node
+"""
+
 CONF = """
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
@@ -57,6 +63,7 @@ KillWait=2
 OverTimeLimit=0
 MinJobAge=3600
 SlurmdTimeout=300
+TaskProlog={folder}/prolog.sh
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=500000 Gres=gpu:2
 PartitionName=main Nodes={host} Default=YES MaxTime=24:00:00 PriorityTier=1
 PartitionName=urgent Nodes={host} MaxTime=24:00:00 PriorityTier=2
@@ -102,6 +109,8 @@ class Cluster:
         conf = CONF.format(host=self.host, folder=self.folder, ports=free_ports(2), user="root", cpus=CPUS)
         self.conf.write_text(conf)
         (self.folder / "gres.conf").write_text(GRES)
+        (self.folder / "prolog.sh").write_text(PROLOG)
+        (self.folder / "prolog.sh").chmod(0o755)
         SYSTEM_CONF.parent.mkdir(exist_ok=True)
         SYSTEM_CONF.unlink(missing_ok=True)  # a link into nothing, left by one that was killed
         SYSTEM_CONF.symlink_to(self.conf)
