@@ -2,7 +2,7 @@
 
 Everything lies in one folder and has ports of its own. Only /etc/slurm/slurm.conf is meanwhile a link to it, since
 Snakemake's plugin (jobstep 0.6.1) hides SLURM_CONF from what runs in a job. Where that file exists, the machine belongs
-to another Slurm, which is left alone.
+to another Slurm, which is left alone. With accounting, there are a slurmdbd and its MariaDB too.
 """
 
 import os
@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
+NEEDED_FOR_ACCOUNTING = ("slurmdbd", "mariadbd", "mariadb-install-db")
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 SYSTEM_CONF = Path("/etc/slurm/slurm.conf")
 CPUS = 16  # more than the machine has, so that jobs wait for GPUs and not for these
@@ -49,8 +50,7 @@ SlurmdLogFile={folder}/slurmd.log
 SlurmdParameters=config_overrides
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
+{accounting}
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
@@ -68,6 +68,39 @@ NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=500000 Gres=gpu:2
 PartitionName=main Nodes={host} Default=YES MaxTime=24:00:00 PriorityTier=1
 PartitionName=urgent Nodes={host} MaxTime=24:00:00 PriorityTier=2
 """
+NO_ACCOUNTING = """
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+"""
+ACCOUNTING = """
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={ports[0]}
+AccountingStoragePass={folder}/munge/socket
+AccountingStoreFlags=job_comment
+"""
+DATABASE_DAEMON = """
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+DbdHost={host}
+DbdAddr=127.0.0.1
+DbdPort={ports[0]}
+SlurmUser=root
+LogFile={folder}/slurmdbd.log
+PidFile={folder}/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={ports[1]}
+StorageUser=slurm
+StoragePass=slurm
+"""
+# MariaDB wants each statement on a line of its own.
+DATABASE_USER = """\
+CREATE USER slurm@127.0.0.1 IDENTIFIED BY 'slurm';
+GRANT ALL ON slurm_acct_db.* TO slurm@127.0.0.1;
+"""
 
 
 @dataclass
@@ -84,16 +117,19 @@ class Job:
 
 
 class Cluster:
-    def __init__(self, folder: Path):
-        self.folder, self.host = folder, socket.gethostname().split(".")[0]
+    def __init__(self, folder: Path, accounting: bool = False):
+        self.folder, self.host, self.accounting = folder, socket.gethostname().split(".")[0], accounting
         self.conf = folder / "slurm.conf"
         self.daemons: dict[str, subprocess.Popen] = {}
 
     @staticmethod
-    def missing() -> str:
+    def missing(accounting: bool = False) -> str:
         """Why there can be none here, or nothing."""
-        if lacking := [name for name in NEEDED if shutil.which(name, path=PATH) is None]:
-            return f"no {', '.join(lacking)} here (on Debian: apt-get install slurm-wlm munge)"
+        needed, packages = NEEDED, "slurm-wlm munge"
+        if accounting:
+            needed, packages = (*NEEDED, *NEEDED_FOR_ACCOUNTING), f"{packages} slurmdbd mariadb-server"
+        if lacking := [name for name in needed if shutil.which(name, path=PATH) is None]:
+            return f"no {', '.join(lacking)} here (on Debian: apt-get install {packages})"
         if os.geteuid() != 0:
             return "a Slurm of one's own needs root"
         if SYSTEM_CONF.exists():
@@ -106,7 +142,11 @@ class Cluster:
             (self.folder / name).chmod(0o755)
         (self.folder / "munge" / "key").write_bytes(os.urandom(128))
         (self.folder / "munge" / "key").chmod(0o600)
-        conf = CONF.format(host=self.host, folder=self.folder, ports=free_ports(2), user="root", cpus=CPUS)
+        ports = free_ports(4)
+        accounting = ACCOUNTING.format(folder=self.folder, ports=ports[2:]) if self.accounting else NO_ACCOUNTING
+        conf = CONF.format(
+            host=self.host, folder=self.folder, ports=ports, user="root", cpus=CPUS, accounting=accounting
+        )
         self.conf.write_text(conf)
         (self.folder / "gres.conf").write_text(GRES)
         (self.folder / "prolog.sh").write_text(PROLOG)
@@ -119,8 +159,32 @@ class Cluster:
         # by force: it wants a folder that all may enter, for its socket; all here is one user
         self._start("munged", "--force", "--foreground", *options)
         wait_for((self.folder / "munge" / "socket").exists, 30, "munged's socket")
+        if self.accounting:
+            self._start_accounting(ports[2:])
         self._start("slurmctld", "-D")
         self.start_slurmd()
+
+    def _start_accounting(self, ports: list[int]) -> None:
+        """MariaDB, slurmdbd on it, and this cluster in its books."""
+        data, ready, first = (self.folder / name for name in ("mariadb", "mariadb.socket", "mariadb.sql"))
+        install = ["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={data}", "--skip-test-db"]
+        subprocess.run(install, check=True, capture_output=True)
+        first.write_text(DATABASE_USER)
+        where = [
+            "--bind-address=127.0.0.1",
+            f"--datadir={data}",
+            f"--socket={ready}",
+            f"--pid-file={data}/pid",
+            f"--init-file={first}",
+        ]
+        self._start("mariadbd", "--no-defaults", "--user=root", *where, "--skip-name-resolve", f"--port={ports[1]}")
+        wait_for(ready.exists, 60, "MariaDB")
+        file = self.folder / "slurmdbd.conf"
+        file.write_text(DATABASE_DAEMON.format(host=self.host, folder=self.folder, ports=ports))
+        file.chmod(0o600)
+        self._start("slurmdbd", "-D")
+        add = ("sacctmgr", "--immediate", "add", "cluster", "tests")
+        wait_for(lambda: self.ask(*add) or self.ask("sacctmgr", "-n", "show", "cluster"), 60, "slurmdbd")
 
     def start_slurmd(self, states: tuple[str, ...] = ("idle",)) -> None:
         self._start("slurmd", "-D")
@@ -147,7 +211,7 @@ class Cluster:
         self.ask("scancel", "--user=root")
         with suppress(TimeoutError):
             wait_for(lambda: not self.active(), 30, "its last jobs")
-        for name in ("slurmd", "slurmctld", "munged"):
+        for name in ("slurmd", "slurmctld", "slurmdbd", "mariadbd", "munged"):
             if name in self.daemons:
                 self.daemons[name].send_signal(signal.SIGTERM)
                 self.daemons[name].wait(30)

@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -53,6 +55,7 @@ def pytest_runtest_makereport(item, call):
 def pytest_report_header(config) -> list[str]:
     """What to expect of the whole of it."""
     tools = {"tests/slurm": Cluster.missing(), "the page in a browser": "" if BROWSER else "no browser (chromium)"}
+    tools["a Slurm with accounting"] = Cluster.missing(accounting=True)
     tools["LaTeX tables"] = "" if shutil.which("pdflatex") else "no pdflatex"
     skipped = [f"{what} ({why})" for what, why in tools.items() if why]
     return [
@@ -311,9 +314,15 @@ def remove_locks(uuids: list[str]) -> None:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
     """A real Slurm with one node."""
-    if why := Cluster.missing():
+    with running_cluster(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
+
+
+@contextmanager
+def running_cluster(folder: Path, accounting: bool = False) -> Iterator[Cluster]:
+    if why := Cluster.missing(accounting):
         pytest.skip(why)
-    cluster = Cluster(tmp_path_factory.mktemp("slurm"))
+    cluster = Cluster(folder, accounting)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(cluster.conf))
         try:
