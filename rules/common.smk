@@ -88,8 +88,8 @@ def on_gpu(dag):
 
 
 def beyond_the_cluster(jobs):
-    """Read off the command line and its profile, since a dry run keeps neither its executor nor the settings of it. (With
-    --directory, they were read in another folder.)"""
+    """The executor and its settings are read from the command line and profile, since a dry run keeps neither. (With
+    --directory, Snakemake read the profile in another folder, so nothing is said.)"""
     if workflow.overwrite_workdir:
         return []
     with redirect_stderr(io.StringIO()):  # it says again which profile it uses

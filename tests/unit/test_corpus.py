@@ -132,7 +132,7 @@ def test_dataset_that_is_not_there():
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(SCRIPTS)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     last = done.stderr.splitlines()[-1]
-    assert "InputError: corpus.dataset: no/such is not on this machine, and HF_HUB_OFFLINE forbids to fetch it" in last
+    assert "InputError: corpus.dataset: no/such is not on this machine, and HF_HUB_OFFLINE forbids fetching it" in last
 
 
 def test_wrong_files(tmp_path):

@@ -159,7 +159,7 @@ def test_too_few_rows_are_one_clear_line(full, settings, tmp_path):
 def test_what_cannot_be_fetched_is_one_clear_line(settings, tmp_path):
     unknown = settings | {"data": {"source": "hub", "revisions": [{"dataset": "ag_news", "revision": "abc"}]}}
     offline, misspelt = errors([settings, unknown], tmp_path, tmp_path)
-    assert offline.startswith(f"saebench.data: {BIOS} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it: ")
+    assert offline.startswith(f"saebench.data: {BIOS} is not on this machine, and HF_HUB_OFFLINE forbids fetching it: ")
     assert "saebench.data.revisions: ag_news is not one of the data sets to fetch: LabHC/bias_in_bios" in misspelt
 
 

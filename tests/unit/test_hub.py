@@ -288,7 +288,7 @@ def test_with_something_missing_and_no_network(hub, user, tmp_path):
     [offline] = user.run(other, HF_HUB_OFFLINE="1")
     assert offline == (
         "error: models: tiny-gpt_neox: hub: EleutherAI/pythia-70m is not on this machine, and HF_HUB_OFFLINE forbids "
-        "to fetch it: run the same command where there is a network, without that variable"
+        "fetching it: run the same command where there is a network, without that variable"
     )
     weights = next((tmp_path / "home/hub").rglob("model.safetensors"))
     weights.resolve().unlink()

@@ -52,7 +52,9 @@ def test_it_has_the_models_name_and_never_a_path(facts):
 
 def test_a_hub_model_that_is_not_here_says_what_to_do(facts):
     gone = replace(facts["gpt_neox"], path=None, hub="nobody/nothing", commit="0" * 40)
-    with pytest.raises(InputError, match=r"nobody/nothing at 0+ is not on this machine: remove its model\.json"):
+    with pytest.raises(
+        InputError, match=r"nobody/nothing at 0+ is not on this machine, or not all of it: remove its model\.json"
+    ):
         hooked_transformer(gone, "float32", None)
 
 

@@ -12,8 +12,8 @@ def check_device(device: str, autocast: str = "float32") -> None:
     """Call this before long work, which would otherwise fail when it first uses the device."""
     if device.startswith("cuda") and torch.cuda._is_in_bad_fork():
         raise InputError(
-            f"compute.device: {device}: this process cannot start CUDA, because the one that it was forked from has "
-            "asked for a GPU: some package of another version than ours does so on import: `make env` restores ours"
+            f"compute.device: {device}: this process cannot start CUDA, because its parent has asked for a GPU: "
+            "a package whose version is not ours does so on import: `make env` restores ours"
         )
     if device.startswith("cuda") and not torch.cuda.is_available():
         no_build = torch.version.cuda is None

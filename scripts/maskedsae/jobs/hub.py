@@ -89,7 +89,7 @@ class Repository:
             )
         if constants.HF_HUB_OFFLINE:
             return (
-                f"{self.key}: {self.name} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it: run the same "
+                f"{self.key}: {self.name} is not on this machine, and HF_HUB_OFFLINE forbids fetching it: run the same "
                 "command where there is a network, without that variable"
             )
         if _may_pass(error):
