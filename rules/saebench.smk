@@ -1,8 +1,8 @@
 # saebench_data:  the texts that SAEBench's evals read, in their form. Needs no GPU, but the network, unless the
 #                 configuration asks for stand-ins.
 # saebench_model: what all SAEs of a model share in SAEBench's evals: first-letter probes, activations, class probes.
-# saebench:       the five scores of one SAE, and its explained variance; one job, so that libraries and the language
-#                 model are loaded once.
+# saebench:       the five scores of one SAE, and its explained variance; one job, so that the language model and
+#                 most libraries are loaded once.
 
 
 rule saebench_data:

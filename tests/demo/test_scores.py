@@ -199,8 +199,8 @@ def subject_of(cell: Path) -> Subject:
     return Subject("the cell", cell, facts, shared, RESULTS / "saebench/data", "cpu", 1)
 
 
-def scored(cell: Path, config: Configuration) -> dict[str, dict]:
-    return score(subject_of(cell), scoring(config, "pythia-demo"))
+def scored(cell: Path, config: Configuration, threads: int = 1) -> dict[str, dict]:
+    return score(replace(subject_of(cell), threads=threads), scoring(config, "pythia-demo"))
 
 
 def records(cell: Path) -> dict[str, tuple]:
@@ -224,6 +224,7 @@ ON_BIOS = {"sparse_probing", "tpp", "scr"}
         ({"core": {"exclude_special_tokens_from_reconstruction": False}}, None, "", "", {"core"}),
         ({"sparse_probing": {"sae_batch_size": 7}}, None, "", "", {"sparse_probing"}),
         ({"scr_and_tpp": {"n_values": [2, 20]}}, None, "", "", {"tpp", "scr"}),
+        ({"scr_and_tpp": {"ties": "error"}}, None, "", "", {"scr"}),
         ({"seed": 43}, None, "", "", set(EVALS)),
         ({}, TEXTS, "LabHC/bias_in_bios", "train.parquet", ON_BIOS),
         ({}, TEXTS, "Skylion007/openwebtext", "train.parquet", {"core"}),
@@ -289,10 +290,10 @@ def test_an_eval_that_fails_loses_and_repeats_nothing_and_stale_results_are_not_
     assert sorted(path.name for path in (copied / "saebench").iterdir()) == sorted(EVALS)
 
 
-def scoring_process(cell: Path, before: str = "pass") -> subprocess.Popen:
+def scoring_process(cell: Path, before: str = "pass", threads: int = 1) -> subprocess.Popen:
     """A process of its own that scores a cell, after the line `before`."""
-    program = "import logging, sys; from test_scores import *; logging.basicConfig(level='INFO', force=True); "
-    program += f"{before}; scored(Path(sys.argv[1]), configuration())"
+    program = "import logging, sys, torch; from test_scores import *; logging.basicConfig(level='INFO', force=True); "
+    program += f"{before}; scored(Path(sys.argv[1]), configuration(), {threads})"
     places = os.pathsep.join(str(ROOT / name) for name in ("scripts", "tests", "tests/demo"))
     command = [sys.executable, "-c", program, str(cell)]
     return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": places}, stderr=subprocess.PIPE, text=True)
@@ -303,7 +304,7 @@ def test_absorption_runs_in_the_mix_of_formats_that_it_has_on_a_gpu(copied):
     before = scores(copied)
     for folder in ("scores", "saebench/absorption"):
         shutil.rmtree(copied / folder)
-    process = scoring_process(copied, "import torch; torch.cuda.is_available = lambda: True")
+    process = scoring_process(copied, "torch.cuda.is_available = lambda: True")
     said = process.communicate()[1]
     assert process.returncode == 0, said
     after = scores(copied)
@@ -312,6 +313,15 @@ def test_absorption_runs_in_the_mix_of_formats_that_it_has_on_a_gpu(copied):
     one, other = (found["absorption"]["eval_result_metrics"]["mean"][key] for found in (before, after))
     assert one != other
     assert one == pytest.approx(other, abs=0.01)  # bfloat16 has two to three digits
+
+
+def test_an_eval_may_use_threads_though_its_parent_has_checked_the_sae(copied):
+    """As in the paper's run. A pool of threads that the parent made would keep the child waiting for ever."""
+    shutil.rmtree(copied / "saebench/core")
+    process = scoring_process(copied, "torch.set_num_threads(2)", threads=2)
+    said = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, said
+    assert read_json(copied / "saebench/core/record.json")["threads"] == 2
 
 
 def test_of_two_processes_on_one_cell_the_second_waits_and_scores_nothing(copied):

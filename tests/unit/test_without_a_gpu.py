@@ -20,7 +20,7 @@ from maskedsae.jobs.typed import plain
 from maskedsae.saes.learner import Learner
 from maskedsae.saes.trainers.base import known_kinds, make_trainer
 from maskedsae.saes.training import autocast_to
-from maskedsae.scores.saebench.children import check_device_apart, run_child, start
+from maskedsae.scores.saebench.children import check_device_apart, run_child, start_scoring
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,10 +68,10 @@ def test_what_forks_the_evals_never_asks_for_a_gpu(facts, tmp_path):
 def test_a_child_that_cannot_start_cuda_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
     with pytest.raises(InputError) as error:
-        run_child(tmp_path, tmp_path / "output.txt", "gemma: scr", lambda: start("cuda", 1))
+        run_child(tmp_path, tmp_path / "output.txt", "gemma: scr", lambda: start_scoring("cuda", 1))
     message = str(error.value)
     assert message.startswith("gemma: scr: compute.device: cuda: this process cannot start CUDA")
-    assert "`make env` restores ours" in message
+    assert "score in a new process" in message and "run `make env`" in message
     check_device("cpu")
 
 
@@ -90,7 +90,7 @@ def test_a_child_that_computes_on_the_cpu_sees_no_gpu_and_its_parent_does(monkey
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
 
     def work() -> str:
-        start("cpu", 1)
+        start_scoring("cpu", 1)
         return os.environ["CUDA_VISIBLE_DEVICES"]
 
     assert run_child(tmp_path, tmp_path / "output.txt", "it", work) == ""

@@ -13,7 +13,7 @@ def check_device(device: str, autocast: str = "float32") -> None:
     if device.startswith("cuda") and torch.cuda._is_in_bad_fork():
         raise InputError(
             f"compute.device: {device}: this process cannot start CUDA, because its parent has asked for a GPU: "
-            "a package whose version is not ours does so on import: `make env` restores ours"
+            "score in a new process; if this was one, a package of another version asks on import: run `make env`"
         )
     if device.startswith("cuda") and not torch.cuda.is_available():
         no_build = torch.version.cuda is None

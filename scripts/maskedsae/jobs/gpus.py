@@ -110,7 +110,10 @@ def _try_to_hold(gpus: list[Gpu], count: int) -> list[Gpu]:
 
 def _locked(path: Path) -> int | None:
     """The open file, which holds the lock as long as any process has it open; None if another has it."""
-    file = _open(path)
+    try:
+        file = _open(path)
+    except PermissionError:  # another user has just made it, and not yet opened it to all
+        return None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(file).st_ino == path.stat().st_ino:

@@ -122,8 +122,10 @@ def _dataset(corpus: Corpus) -> Iterator[Record]:
             return load_dataset(
                 repository.name, name=corpus.subset, split=split, revision=corpus.revision, streaming=True
             )
-        except ValueError as error:  # datasets' message names what there is
-            raise InputError(
+        except ValueError as error:
+            if not any(word in str(error) for word in ("BuilderConfig", "Unknown split", "Bad split")):
+                raise
+            raise InputError(  # datasets' message names what there is
                 f"corpus.subset, corpus.split: {repository.name} has no {corpus.subset or 'default'}, {split}: "
                 f"{first_line(error)}"
             ) from error

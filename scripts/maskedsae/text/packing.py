@@ -171,6 +171,8 @@ def _resumed(folder: Path, asked: dict[str, Any]) -> tuple[list[dict[str, Any]],
             changed = [key for key in asked if saved["asked"].get(key) != asked[key]]
             if changed:
                 raise InputError(f"{folder} was started with another {', '.join(changed)}")
+            if "commit" not in saved:
+                raise InputError(f"{folder}: was begun by an older version, which did not note the corpus's commit")
             for entry in saved["files"]:
                 check_file(folder, entry)
             log.info("tokens: going on in %s after %s finished files", folder, len(saved["files"]))

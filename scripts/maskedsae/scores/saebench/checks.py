@@ -19,14 +19,15 @@ Result = dict[str, Any]  # SAEBench's JSON, or a part of it
 
 def check_shared(folder: Path) -> None:
     """All files must be there: SAEBench would make missing ones itself, with other random numbers."""
-    parts = read_json(folder / "manifest.json")["parts"].values()
-    for file, size in (item for part in parts for item in part["files"].items()):
+    remedy = f"remove {folder}/manifest.json and run the same command, and it is made again"
+    manifest = read_json(folder / "manifest.json")
+    if "parts" not in manifest:
+        raise InputError(f"{folder}/manifest.json is of an older version: {remedy}")
+    for file, size in (item for part in manifest["parts"].values() for item in part["files"].items()):
         found = (folder / file).stat().st_size if (folder / file).exists() else None
         if found != size:
-            raise InputError(
-                f"{folder / file}: {'missing' if found is None else f'{found} bytes, not {size}'}: remove "
-                f"{folder}/manifest.json and run the same command, and it is made again"
-            )
+            problem = "missing" if found is None else f"{found} bytes, not {size}"
+            raise InputError(f"{folder / file}: {problem}: {remedy}")
 
 
 def check_sae(folder: Path, sae: Any) -> None:

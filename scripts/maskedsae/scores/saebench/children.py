@@ -1,8 +1,9 @@
-"""One eval in a process of its own, forked so that imports and the language model are loaded once.
+"""One eval in a process of its own, forked so that torch, transformers and the language model are loaded once.
 
-CUDA does not work in a fork of a process that has so much as asked whether there is a GPU, and a pool of threads does
-not survive a fork. SAEBench and SAELens ask on import, so only children import them (0.5 s each), and what the parent
-imports asks for nothing; `start` makes sure of it.
+A process cannot use CUDA if its parent asked, before the fork, whether there is a GPU; and a pool of threads does not
+survive a fork (a child that needs it waits for ever), so the parent computes with one thread. SAEBench's evals and
+SAELens ask for a GPU when they are imported, so only children import them (0.5 s each); `start_scoring` makes sure that
+nothing else has asked.
 
 A child has its own working folder. It sends its outcome (through a pipe, since the disk may be what failed) or is
 killed; the parent reports which.
@@ -62,7 +63,7 @@ def run_child(folder: Path, output: Path, what: str, work: Work) -> Any:
     return outcome["result"]
 
 
-def start(device: str, threads: int) -> None:
+def start_scoring(device: str, threads: int) -> None:
     """The first call of a child that scores, before it imports SAEBench."""
     check_device(device)
     if device == "cpu":
@@ -71,8 +72,7 @@ def start(device: str, threads: int) -> None:
 
 
 def check_device_apart(folder: Path, what: str, device: str) -> None:
-    """In a child, before the language model is loaded; the parent stays without CUDA, and without a pool of threads."""
-    set_threads(1)
+    """In a child, before the language model is loaded, so that the parent does not ask for a GPU."""
 
     def problem() -> str:
         try:
@@ -81,8 +81,12 @@ def check_device_apart(folder: Path, what: str, device: str) -> None:
             return str(error)
         return ""
 
-    if device != "cpu" and (line := run_child(folder, Path(os.devnull), what, problem)):
-        raise InputError(line)
+    if device != "cpu":
+        output = (folder / "device.txt").absolute()
+        line = run_child(folder.absolute(), output, what, problem)
+        output.unlink()
+        if line:
+            raise InputError(line)
 
 
 def keep_freed_memory() -> None:

@@ -16,7 +16,7 @@ import torch
 from ...activations.language_models import read_facts
 from ...activations.settings import ModelFacts
 from ...jobs.compute import Compute
-from ...jobs.device import device_name
+from ...jobs.device import device_name, set_threads
 from ...jobs.errors import InputError
 from ...jobs.files import read_json, sha256, write_bytes, write_json
 from ...jobs.leases import Lease
@@ -24,7 +24,7 @@ from ...jobs.log import log
 from ...jobs.provenance import git_revision, provenance
 from ...saes.cells import Cell
 from .checks import check_sae, check_shared
-from .children import check_device_apart, run_child, start
+from .children import check_device_apart, run_child, start_scoring
 from .language_model import hooked_transformer
 from .names import EVALS, SCORES
 from .saes import load_for_saebench
@@ -70,12 +70,15 @@ def score(subject: Subject, settings: Scoring) -> dict[str, Any]:
             shutil.rmtree(left_over)
         check_shared(subject.shared)
         known = identities(subject, settings)
-        missing = [name for name in EVALS if finished(kept / name, known[name]) is None]
+        missing = []
         for name in EVALS:
-            if name not in missing:
-                log.info("%s: %s: kept, since nothing that it depends on has changed", subject.name, name)
+            if record := finished(kept / name, known[name]):
+                what, where = f"{subject.name}: {name}", record["device"]
+                log.info("%s: kept, since nothing that it depends on has changed (from %s)", what, where)
+            else:
+                missing.append(name)
         if missing:
-            _run_all(missing, subject, settings, known)
+            _run_all(missing, subject, settings, known, lease)
         records = {name: finished(kept / name, known[name]) for name in EVALS}
         return _publish(subject, records, lease)
 
@@ -100,17 +103,19 @@ def finished(folder: Path, known: str) -> dict[str, Any] | None:
     return record if (record["identity"], record["sha256"]) == (known, sums) else None
 
 
-def _run_all(missing: list[str], subject: Subject, settings: Scoring, known: dict[str, str]) -> None:
+def _run_all(missing: list[str], subject: Subject, settings: Scoring, known: dict[str, str], lease: Lease) -> None:
     kept = subject.folder / "saebench"
+    set_threads(1)  # a pool of threads, which the first large operation makes, does not survive a fork
     check_sae(subject.folder / "sae", load_for_saebench(subject.folder / "sae", subject.facts.name))
     bench = Bench(subject.facts.name, settings.evals, settings.dtype, settings.batch_tokens)
     check_device_apart(kept, subject.name, subject.device)
     model = hooked_transformer(subject.facts, bench.dtype)
     failed = []
     for name in missing:
+        lease.check()
         shutil.rmtree(kept / name, ignore_errors=True)
         try:
-            _run(name, bench, subject, model, kept / name, known[name])
+            _run(name, bench, subject, model, kept / name, known[name], lease)
         except InputError as error:
             log.error("%s", error)
             failed.append(str(error))
@@ -119,14 +124,14 @@ def _run_all(missing: list[str], subject: Subject, settings: Scoring, known: dic
         raise InputError(f"{len(failed)} of {len(EVALS)} evals failed (the {done} others are kept): {failed[0]}")
 
 
-def _run(eval_name: str, bench: Bench, subject: Subject, model: Any, kept: Path, known: str) -> None:
+def _run(eval_name: str, bench: Bench, subject: Subject, model: Any, kept: Path, known: str, lease: Lease) -> None:
     what, began = f"{subject.name}: {eval_name}", time.monotonic()
     kept.mkdir()
     with workplace(kept.parent, subject.data, subject.shared / "artifacts") as folder:
         shared, sae_folder = subject.shared.absolute(), (subject.folder / "sae").absolute()
 
         def child() -> dict[str, Any]:
-            start(subject.device, subject.threads)
+            start_scoring(subject.device, subject.threads)
             from .evals import score_sae
 
             sae = load_for_saebench(sae_folder, subject.facts.name, subject.device, getattr(torch, bench.dtype))
@@ -140,10 +145,12 @@ def _run(eval_name: str, bench: Bench, subject: Subject, model: Any, kept: Path,
             )
         sums = {}
         for name in GIVES.get(eval_name, (eval_name,)):  # SAEBench's own file, byte for byte
+            lease.check()
             write_bytes(kept / f"{name}.json", (folder / f"{name}.json").read_bytes())
             sums[name] = sha256(kept / f"{name}.json")
         seconds = round(time.monotonic() - began, 1)
         made_by = {"revision": git_revision(), "threads": subject.threads, "seconds": seconds, **found}
+        lease.check()
         # Written last, since it says that the eval is finished.
         write_json(kept / "record.json", {"identity": known, "sha256": sums} | made_by)
 
@@ -160,7 +167,6 @@ def _publish(subject: Subject, records: dict[str, Any], lease: Lease) -> dict[st
     lease.check()
     made_by = {
         "device": ", ".join(dict.fromkeys(record["device"] for record in records.values())),
-        "threads": subject.threads,
         "evals": records,
         "sha256": {name: sums[name] for name in SCORES},
     }

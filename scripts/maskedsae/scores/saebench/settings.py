@@ -159,6 +159,8 @@ def _of(eval_name: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Without the sections of the other evals."""
     evals = settings["evals"]
     own = evals[SECTIONS.get(eval_name, eval_name)]
+    if eval_name == "tpp":
+        own = {key: value for key, value in own.items() if key != "ties"}  # which are SCR's
     return settings | {"evals": {"seed": evals["seed"], eval_name: own}}
 
 

@@ -14,13 +14,14 @@ import torch
 from ...activations.language_models import read_facts
 from ...activations.settings import ModelFacts
 from ...jobs.compute import Compute
+from ...jobs.device import set_threads
 from ...jobs.errors import InputError
 from ...jobs.files import read_json, require_space, sha256, write_json
 from ...jobs.leases import Lease
 from ...jobs.log import log
 from ...jobs.typed import plain
 from .checks import usable
-from .children import check_device_apart, run_child, start
+from .children import check_device_apart, run_child, start_scoring
 from .language_model import hooked_transformer
 from .names import EVALS, RECORDED
 from .settings import Bench, Sharing
@@ -47,19 +48,22 @@ def make_shared(
         size = shared_positions(bench.evals) * facts.width * getattr(torch, bench.dtype).itemsize
         kept = sum((folder / file).stat().st_size for file in files_of(folder))
         require_space(folder, max(0, size - kept), f"what the SAEs of {facts.name} share for SAEBench")
-        check_device_apart(folder, facts.name, device)
+        set_threads(1)  # a pool of threads, which the first large operation makes, does not survive a fork
+        if missing:
+            check_device_apart(folder, facts.name, device)
         model = hooked_transformer(facts, bench.dtype) if missing else None
         for name in EVALS:
             if name not in missing:
                 log.info("%s: %s: exists already", facts.name, name)
                 continue
             found = share(name, bench, facts, model, folder, data, device, threads)
+            lease.check()
             files = part(folder, name)
             sizes = {str(file): (folder / file).stat().st_size for file in files}
             sums = {str(file): sha256(folder / file) for file in files if file.parts[0] == "probes"}
-            record = {"identity": known[name], "found": found, "files": sizes, "sha256": sums}
+            made = {"identity": known[name], "device": device, "threads": threads, "found": found}
             lease.check()
-            write_json(folder / PARTS / f"{name}.json", record)
+            write_json(folder / PARTS / f"{name}.json", made | {"files": sizes, "sha256": sums})
         parts = {name: _whole_part(folder, name, known[name]) for name in EVALS}
         letters = usable(parts["absorption"]["found"], bench.evals)
         log.info("%s: %d letters can be scored for absorption", facts.name, len(letters))
@@ -117,7 +121,7 @@ def share(
     with workplace(folder, data) as work:
 
         def child() -> dict[str, Any] | None:
-            start(device, threads)
+            start_scoring(device, threads)
             from .parts import make_part
 
             return make_part(eval_name, bench, facts, model, work, folder, device)

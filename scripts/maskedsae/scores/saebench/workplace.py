@@ -30,14 +30,14 @@ def identity(settings: dict[str, Any], facts: ModelFacts, *read: object) -> str:
 
 def texts(eval_name: str, evals: Evals, data: Path) -> dict[str, Any]:
     """Checksums of the data sets that an eval reads; absorption needs only the model's vocabulary."""
-    names: dict[str, tuple[str, ...]] = {
-        "absorption": (),
-        "core": (evals.core.dataset,),
-        "sparse_probing": evals.sparse_probing.dataset_names,
-    }
+    paired = [set_of(name) for name in evals.scr_and_tpp.dataset_names]
+    names = {
+        "absorption": [],
+        "core": [evals.core.dataset],
+        "sparse_probing": [set_of(name) for name in evals.sparse_probing.dataset_names],
+    }.get(eval_name, paired)
     sets = read_json(data / "manifest.json")["sets"]
-    wanted = names.get(eval_name, evals.scr_and_tpp.dataset_names)
-    return {set_of(name): sets[set_of(name)]["files"] for name in wanted}
+    return {name: sets[name]["files"] for name in names}
 
 
 @contextmanager
