@@ -77,7 +77,7 @@ def saebench_data(settings: dict, folder: str) -> None:
 STEPS = {step.__name__: step for step in (login, model, tokens, use, saebench_data)}
 
 if __name__ == "__main__":
-    given = SimpleNamespace(log=[f"{os.environ['HF_HOME']}/job.log"])
+    given = SimpleNamespace(log=[f"{os.environ['HF_HOME']}/job.log"], resources={})
     with job(given, fetches="A_LATER_JOB" not in os.environ):
         for name, *arguments in json.load(sys.stdin):
             try:
