@@ -304,7 +304,8 @@ def test_absorption_runs_in_the_mix_of_formats_that_it_has_on_a_gpu(copied):
     before = scores(copied)
     for folder in ("scores", "saebench/absorption"):
         shutil.rmtree(copied / folder)
-    process = scoring_process(copied, "torch.cuda.is_available = lambda: True")
+    seen = "torch.cuda.is_available = lambda: sys._getframe(1).f_globals['__name__'].startswith('sae_bench.')"
+    process = scoring_process(copied, seen)
     said = process.communicate()[1]
     assert process.returncode == 0, said
     after = scores(copied)

@@ -77,6 +77,7 @@ def test_a_child_that_cannot_start_cuda_says_so(monkeypatch, tmp_path):
 
 def test_a_scoring_job_without_a_gpu_says_the_line_that_a_training_job_says(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: False)  # other tests import SAEBench here
     with pytest.raises(InputError) as of_training:
         check_device("cuda", "bfloat16")
     with pytest.raises(InputError) as of_scoring:
