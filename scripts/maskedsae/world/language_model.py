@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -39,6 +40,7 @@ def train_language_model(
         torch.manual_seed(seed)
         model = build_model(family, tokenizer, size.layers, size.width, size.heads, size.context)
         train(model, tokenizer, corpus_path, size, seed)
+        transformers.logging.disable_progress_bar()  # for the one file that is written next
         model.save_pretrained(temporary)
         publish(Path(temporary), folder)
 
