@@ -91,6 +91,8 @@ def test_what_made_the_scores_is_written_and_nothing_recorded_was_computed_again
         assert origin["versions"]["sae-bench"] == version("sae-bench")
         assert origin["sha256"] == {name: sha256(folder / f"scores/{name}.json") for name in SCORES}
         assert origin["evals"].keys() == set(EVALS)
+        assert {record["threads"] for record in origin["evals"].values()} == {1} and "threads" not in origin
+        assert origin["device"].startswith("cpu (")
         for eval_name in RECORDED:
             calls = origin["evals"][eval_name]["calls"]
             assert calls["hits"] > 0 and calls["misses"] == 0, (folder, eval_name)

@@ -170,6 +170,8 @@ def _publish(subject: Subject, records: dict[str, Any], lease: Lease) -> dict[st
         "evals": records,
         "sha256": {name: sums[name] for name in SCORES},
     }
-    # Written last, since it says that the others are whole. (This process must not ask for the GPU's name.)
-    write_json(subject.folder / "scores" / "provenance.json", provenance("cpu") | made_by)
+    origin = provenance("cpu")  # this process must not ask for the GPU's name
+    del origin["threads"]  # each eval's record has its own
+    # Written last, since it says that the others are whole.
+    write_json(subject.folder / "scores" / "provenance.json", origin | made_by)
     return results
