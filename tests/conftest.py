@@ -239,6 +239,7 @@ TRAINING = {
     "autocast": "float32",
     "drop_bos": False,
     "max_norm_multiple": None,
+    "step": "stock",
 }
 MASK30 = {"name": "mask30", "p": 0.3}
 

@@ -17,7 +17,7 @@ from device import peak_gigabytes, reset_peak, timed
 from given import Found, Kit, Wrong, require
 
 from maskedsae.experiment.grid import Cell
-from maskedsae.jobs.device import set_threads
+from maskedsae.jobs.device import autocast, set_threads
 from maskedsae.jobs.files import read_json, sha256
 from maskedsae.saes import checkpoints
 from maskedsae.saes.settings import TrainJobSettings, TrainSettings
@@ -82,14 +82,12 @@ def stream(kit: Kit, name: str) -> Found:
 
 def step_milliseconds(kit: Kit, settings: TrainJobSettings, l0: int, data: Any, batch: torch.Tensor) -> float:
     """A step of the trainer, without the stream; the mean of many, after some that are not counted."""
-    from maskedsae.saes.training import autocast_to
-
     cell = kit.job(data.model.name).cells[0]
     own = settings.for_cell(cell.trainer, cell.seed)
     trainer = make_trainer(own, l0, data.model.facts, kit.device)
     # All latents count as dead until they fire, so that the auxiliary loss is in the time, as in most of a long run.
     trainer.num_tokens_since_fired.fill_(trainer.dead_feature_threshold)
-    with autocast_to(batch.dtype, kit.device):
+    with autocast(batch.dtype, kit.device):
         for step in range(UNTIMED_STEPS):
             trainer.update(step, batch)
         with timed(kit.device) as seconds:

@@ -366,7 +366,7 @@ def test_a_cell_that_another_has_taken_over_is_not_written(moment, given, tmp_pa
     place, name = {
         "old checkpoint": (learners.checkpoints, "load"),
         "start of the log": (training, "require_space"),
-        "log": (learners.Learner, "learn"),
+        "log": (learners.Learner, "took"),
         "checkpoint": (training, "save_all"),
         "the files": (learners.Learner, "finish"),
         "quality": (training.publishing.quality, "measure"),

@@ -19,7 +19,9 @@ from maskedsae.jobs.leases import Lease
 from maskedsae.jobs.typed import plain
 from maskedsae.saes.learner import Learner
 from maskedsae.saes.trainers.base import known_kinds, make_trainer
-from maskedsae.saes.training import autocast_to
+from maskedsae.saes.steps.dense import DenseStep
+from maskedsae.saes.steps.together import Together
+from maskedsae.saes.team import Team
 from maskedsae.scores.saebench.children import check_device_apart, run_child, start_scoring
 
 ROOT = Path(__file__).parents[2]
@@ -157,10 +159,11 @@ def test_our_loop_adds_no_wait_to_a_trainers_step(facts, tmp_path, kind):
     counted = []
     for ours in (True, False):
         trainer = make_trainer(settings, 8, facts["gpt_neox"], "cpu")
-        learner = Learner(a_cell(8, kind), tmp_path, trainer, kind, {}, Lease(tmp_path))
+        learner = Learner(a_cell(8, kind), tmp_path, trainer, kind, plain(settings), Lease(tmp_path))
+        team = Team([learner], torch.float32, "cpu")
         with Waits() as waits:
             for step, x in enumerate(rows):
-                learner.learn(x, autocast_to(torch.float32, "cpu")) if ours else trainer.update(step, x)
+                team.learn(step, x) if ours else trainer.update(step, x)
         counted.append(waits.count)
     assert counted[0] == counted[1]
     assert sum(counted[1].values()) >= 20 * 3  # each step of dictionary_learning's waits several times

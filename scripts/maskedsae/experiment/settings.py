@@ -80,6 +80,10 @@ def train_settings(config: Configuration, job: TrainingJob) -> TrainJobSettings:
     code = ["saes.training"]
     if stream.corruption is not None:
         code.append(f"activations.corruptions.{stream.corruption.kind}")
+    modules = {
+        name: (*code, f"saes.trainers.{trainer.kind}", f"saes.steps.{trainer.step(config.training)}")
+        for name, trainer in trainers.items()
+    }
     return TrainJobSettings(
         model=Reading(model.name, model.layer, model.dtype, model.lm_batch),
         stream=stream,
@@ -87,7 +91,7 @@ def train_settings(config: Configuration, job: TrainingJob) -> TrainJobSettings:
         contexts=contexts_of(config, stream),
         trainers=trainers,
         training=config.training,
-        code={name: fingerprint(*code, f"saes.trainers.{trainer.kind}") for name, trainer in trainers.items()},
+        code={name: fingerprint(*names) for name, names in modules.items()},
     )
 
 

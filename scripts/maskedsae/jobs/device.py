@@ -2,6 +2,8 @@
 
 import os
 import platform
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 
@@ -33,6 +35,11 @@ def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
     # cuBLAS is deterministic only with a fixed workspace (CUDA's documentation of CUBLAS_WORKSPACE_CONFIG).
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def autocast(dtype: torch.dtype, device: str) -> AbstractContextManager[Any]:
+    """In which matrix products are made in this number format."""
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.split(":")[0], dtype=dtype)
 
 
 def device_name(device: str) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from math import isfinite
 from pathlib import Path
@@ -33,7 +34,9 @@ class Learner:
     def __init__(self, cell: Cell, folder: Path, trainer: Any, kind: str, settings: dict[str, Any], lease: Lease):
         self.cell, self.folder, self.trainer, self.lease = cell, folder, trainer, lease
         self.kind, self.settings = trainers.trainer_kind(kind), settings
+        self.way: str = settings["training"]["step"]
         self.step = self.block = 0
+        self.loss = float("nan")  # of the last step
         self.carry: torch.Tensor | None = None
         self.norm_factor: float | None = None
         self.seconds = 0.0
@@ -102,14 +105,13 @@ class Learner:
         if not self.runs or {**self.runs[-1], "from_step": None} != {**run, "from_step": None}:
             self.runs.append(run | {"from_step": self.step})
 
-    def learn(self, x: torch.Tensor, autocast: AbstractContextManager[Any]) -> float:
-        with autocast:
-            loss: float = self.trainer.update(self.step, x)
-        if not isfinite(loss):
-            self.diverged_at = self.step
-            log.error("%s: diverged at step %s (loss %s); the others go on", self.folder, f"{self.step:,}", loss)
-        self.step += 1
-        return loss
+    def took(self, losses: Sequence[float]) -> None:
+        """Its last steps had these losses."""
+        for number, loss in enumerate(losses, self.step - len(losses)):
+            self.loss = loss
+            if not isfinite(loss) and not self.diverged:
+                self.diverged_at = number
+                log.error("%s: diverged at step %s (loss %s); the others go on", self.folder, f"{number:,}", loss)
 
     def measure(self, x: torch.Tensor, autocast: AbstractContextManager[Any]) -> list[float]:
         """l0, explained variance, mse, dead latents, threshold and learning rate, as in training.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..activations.settings import Stream
+
+FAST_KINDS = ("matryoshka_batch_topk", "batch_topk", "topk")  # of trainers, that have a step of our own
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Training:
     autocast: str
     drop_bos: bool
     max_norm_multiple: float | None
+    step: str  # stock, or fast: a module of saes/steps
 
     @property
     def steps(self) -> int:
@@ -50,6 +53,10 @@ class Trainer:
     def shares_latents(self) -> bool:
         """Whether l0 is held on average over tokens, so that a token that needs fewer latents leaves more to others."""
         return self.kind != "topk"
+
+    def step(self, training: Training) -> str:
+        """The step that it takes: the one that is asked for, or stock where it has no other."""
+        return training.step if self.kind in FAST_KINDS else "stock"
 
 
 @dataclass(frozen=True)
@@ -80,5 +87,7 @@ class TrainJobSettings:
 
     def for_cell(self, trainer: str, seed: int) -> TrainSettings:
         """Those of one cell. They do not depend on what else the job trains."""
-        shared = {key: getattr(self, key) for key in ("model", "stream", "stream_seed", "contexts", "training")}
-        return TrainSettings(**shared, trainer=self.trainers[trainer], seed=seed, code=self.code[trainer])
+        shared = {key: getattr(self, key) for key in ("model", "stream", "stream_seed", "contexts")}
+        own = self.trainers[trainer]
+        training = replace(self.training, step=own.step(self.training))
+        return TrainSettings(**shared, trainer=own, training=training, seed=seed, code=self.code[trainer])

@@ -6,7 +6,7 @@ and in addition can stop and resume anywhere, logs without touching the training
 
 import time
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ..activations.language_models import LanguageModel, read_facts
 from ..activations.settings import ModelFacts, Stream
 from ..activations.streams import ActivationStream, Batching
 from ..jobs.compute import Compute
-from ..jobs.device import check_device, set_threads
+from ..jobs.device import autocast, check_device, set_threads
 from ..jobs.errors import InputError
 from ..jobs.files import require_space
 from ..jobs.leases import Lease
@@ -29,6 +29,7 @@ from . import publishing
 from .cells import Cell
 from .learner import Learner
 from .settings import Reading, Training, TrainJobSettings, TrainSettings
+from .team import Team
 from .trainers.base import make_trainer
 
 # Code that writes a trained SAE: if only this changes, a finished SAE's files are written again, without training.
@@ -59,6 +60,10 @@ def train_cells(
         for cell, folder in folders.items():
             lease = stack.enter_context(Lease(folder / "checkpoint"))
             own = settings.for_cell(cell.trainer, cell.seed)
+            if own.training.step != settings.training.step:
+                log.info(
+                    "%s: %s takes dictionary_learning's own steps, since it has no others", cell.words, own.trainer.kind
+                )
             trainer = make_trainer(own, cell.l0, facts, compute.device)
             identity = identity_of(own, facts, text)
             learners.append(Learner(cell, folder, trainer, own.trainer.kind, identity, lease))
@@ -125,12 +130,13 @@ def learn_all(learners: list[Learner], stream: ActivationStream, training: Train
         learner.norm_factor = behind.norm_factor
         learner.trained_with = [other.cell.name for other in learners]
     dtype = getattr(torch, training.autocast)
-    autocast = autocast_to(dtype, compute.device)
     clock, saved = Clock(behind.seconds, step), time.monotonic()
     what = f"{stream.model.name} {stream.stream.name} {log_name(learners)}"
+    team = Team([], dtype, compute.device)
     with Progress(what, steps, "steps", start=step) as progress:
         for block, carry, batches in stream.blocks(behind.block, behind.carry):
             if time.monotonic() - saved > 60 * compute.checkpoint_minutes:
+                settle(team, block, carry)
                 save_all(learners, step, block, carry, clock)
                 log.info("%s: checkpoint at step %s of %s", what, f"{step:,}", f"{steps:,}")
                 saved = time.monotonic()
@@ -138,21 +144,23 @@ def learn_all(learners: list[Learner], stream: ActivationStream, training: Train
                 x = batch.to(dtype)
                 if behind.norm_factor is not None:
                     x = x / behind.norm_factor
+                going = [learner for learner in learners if learner.step == step and not learner.diverged]
+                if going != team.learners:
+                    settle(team, block, carry)
+                    team = Team(going, dtype, compute.device)
                 logged = step % compute.log_every == 0 or step == steps - 1
-                speed = clock.speed(step, training.batch) if logged else 0.0
-                losses = []
-                for learner in learners:
-                    if learner.step != step or learner.diverged:
-                        continue
-                    measures = learner.measure(x, autocast) if logged else []
-                    losses.append(learner.learn(x, autocast))
-                    if learner.diverged:
-                        learner.save(block, carry)  # so that another attempt does not train up to here again
-                    elif logged:
-                        tokens = learner.step * training.batch
-                        learner.log([step, tokens, losses[-1], *measures, speed, clock.seconds()])
+                measures = [learner.measure(x, autocast(dtype, compute.device)) for learner in going if logged]
+                team.learn(step, x)
                 step += 1
-                progress.advance(1, "loss " + ", ".join(f"{loss:.3g}" for loss in losses) if logged else "")
+                if logged or not team.waits:
+                    settle(team, block, carry)
+                if logged:
+                    speed, seconds = clock.speed(step, training.batch), clock.seconds()
+                    for learner, measured in zip(going, measures, strict=True):
+                        if not learner.diverged:
+                            learner.log([step - 1, step * training.batch, learner.loss, *measured, speed, seconds])
+                losses = ", ".join(f"{learner.loss:.3g}" for learner in going) if logged else ""
+                progress.advance(1, f"loss {losses}" if losses else "")
             if step == steps or all(learner.diverged for learner in learners):
                 break
     if step < steps and not all(learner.diverged for learner in learners):
@@ -177,8 +185,10 @@ def log_name(learners: list[Learner]) -> str:
     return words
 
 
-def autocast_to(dtype: torch.dtype, device: str) -> AbstractContextManager[Any]:
-    return nullcontext() if dtype == torch.float32 else torch.autocast(device.split(":")[0], dtype=dtype)
+def settle(team: Team, block: int, carry: torch.Tensor) -> None:
+    """Find out who has diverged, before anything is saved as if it had not."""
+    for learner in team.settle():
+        learner.save(block, carry)  # so that another attempt does not train up to here again
 
 
 def save_all(learners: list[Learner], step: int, block: int, carry: torch.Tensor, clock: "Clock") -> None:

@@ -16,6 +16,19 @@ from ..settings import TrainSettings
 
 
 @dataclass(frozen=True)
+class Form:
+    """How a class keeps its weights and chooses latents, for a step of our own (steps/fast.py)."""
+
+    encoder: str  # the parameter's name
+    encoder_bias: str
+    decoder: str
+    encoder_has_rows: bool  # one for each latent; the decoder then has columns, and the other way round
+    each_row: bool  # k latents for each activation; otherwise k on average over the batch
+    rounds_latents: bool  # autocast rounds the latents themselves, as nn.Linear's; otherwise only their product
+    median: Callable[[torch.Tensor], torch.Tensor]  # of the first batch, where the decoder's bias starts
+
+
+@dataclass(frozen=True)
 class TrainerKind:
     """A class of dictionary_learning, and how it differs from the others."""
 
@@ -24,6 +37,13 @@ class TrainerKind:
     # Latents as in training (by top-k, not by threshold), without touching the trainer's counters:
     # dictionary_learning's `log_stats` calls `trainer.loss`, which moves the threshold and the dead-latent counters.
     features: Callable[[Any, torch.Tensor], torch.Tensor]
+    form: Form | None = None  # None: it has stock's step only
+
+
+def of_linear_layers(each_row: bool, median: Callable[[torch.Tensor], torch.Tensor]) -> Form:
+    """Of the classes whose encoder and decoder are an nn.Linear each."""
+    names = ("encoder.weight", "encoder.bias", "decoder.weight")
+    return Form(*names, encoder_has_rows=True, each_row=each_row, rounds_latents=True, median=median)
 
 
 def top_k_features(trainer: Any, x: torch.Tensor) -> torch.Tensor:
