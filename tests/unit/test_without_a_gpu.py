@@ -18,10 +18,8 @@ from maskedsae.jobs.files import write_json
 from maskedsae.jobs.leases import Lease
 from maskedsae.jobs.typed import plain
 from maskedsae.saes.learner import Learner
-from maskedsae.saes.trainers.base import known_kinds, make_trainer
-from maskedsae.saes.steps.dense import DenseStep
-from maskedsae.saes.steps.together import Together
 from maskedsae.saes.team import Team
+from maskedsae.saes.trainers.base import known_kinds, make_trainer
 from maskedsae.scores.saebench.children import check_device_apart, run_child, start_scoring
 
 ROOT = Path(__file__).parents[2]

@@ -39,7 +39,7 @@ def set_threads(threads: int) -> None:
 
 def autocast(dtype: torch.dtype, device: str) -> AbstractContextManager[Any]:
     """In which matrix products are made in this number format."""
-    return nullcontext() if dtype == torch.float32 else torch.autocast(device.split(":")[0], dtype=dtype)
+    return torch.autocast(device.split(":")[0], dtype=dtype) if dtype == torch.bfloat16 else nullcontext()
 
 
 def device_name(device: str) -> str:
