@@ -2,6 +2,7 @@
 
     python on_fake_cuda.py fork
     python on_fake_cuda.py streams MODEL_JSON TOKENS
+    python on_fake_cuda.py steps
 
 Under `FakeTensorMode` tensors have shapes, dtypes and devices and no contents, so `cuda` needs no GPU, and whatever
 mixes devices raises. What depends on contents stops there: the trainers' updates (`.item()`), and blocks of a stream
@@ -73,4 +74,55 @@ def streams(model_file: str, tokens_folder: str) -> None:
                 print(dtype, "a mistake is seen:", str(error).splitlines()[0])
 
 
-{"fork": fork, "streams": streams}[sys.argv[1]](*sys.argv[2:])
+def steps() -> None:
+    """The GPU's step of every trainer that has one, in both number formats, with and without the auxiliary loss."""
+    import nnsight  # dictionary_learning's
+
+    nnsight.DEFAULT_PATCHER.__exit__(None, None, None)  # its patches of torch do not know of fake tensors
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from maskedsae.saes.settings import FAST_KINDS
+    from maskedsae.saes.steps.dense import DenseStep
+    from maskedsae.saes.trainers.base import trainer_kind
+
+    library = torch.library.Library("aten", "IMPL", "Meta")
+    library.impl("_fused_adam_.tensor_lr", lambda *given, **others: None)  # torch has none
+    DenseStep.look = lambda step: setattr(step, "_silent", 0)  # it asks for a value
+    given = {
+        "steps": 100,
+        "activation_dim": 32,
+        "dict_size": 64,
+        "k": 4,
+        "layer": 1,
+        "lm_name": "it",
+        "warmup_steps": 10,
+    }
+    for kind in FAST_KINDS:
+        for dtype in (torch.float32, torch.bfloat16):
+            own = {"group_fractions": [0.25, 0.75]} if kind == "matryoshka_batch_topk" else {}
+            trainer = trainer_kind(kind).make(**given, **own, device="cpu")
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                for module in trainer.ae.modules():
+                    for name, parameter in module.named_parameters(recurse=False):
+                        values = torch.empty_strided(parameter.shape, parameter.stride(), device="cuda")
+                        module._parameters[name] = torch.nn.Parameter(values)
+                trainer.optimizer = torch.optim.Adam(trainer.ae.parameters())
+                trainer.ae.threshold = trainer.ae.threshold.to("cuda")
+                trainer.num_tokens_since_fired = trainer.num_tokens_since_fired.to("cuda")
+                step, x = (
+                    DenseStep(trainer, trainer_kind(kind).form, dtype),
+                    torch.randn(16, 32, device="cuda").to(dtype),
+                )
+                for revive in (False, True):
+                    step.prepare(len(x))
+                    assert step(x, revive).device.type == "cuda"
+                assert {each.device.type for each in step.state} == {"cuda"}
+                print(kind, dtype)
+                step.weights.bias = step.weights.bias.cpu()  # this must be seen
+                try:
+                    step(x, False)
+                except RuntimeError as error:
+                    print("a mistake is seen:", str(error).splitlines()[0])
+
+
+{"fork": fork, "streams": streams, "steps": steps}[sys.argv[1]](*sys.argv[2:])

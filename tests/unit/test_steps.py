@@ -26,6 +26,11 @@ NONE, SOME, MANY = "none", "some", "more than half the width"
 DEAD_LATENTS = {NONE: (10**9, 4), SOME: (2 * BATCH, 4), MANY: (BATCH, 2)}
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
 def trainer_of(kind: str, facts, dtype: torch.dtype = torch.float32, dead_after: int = 1000, l0: int = 4):
     settings = train_settings(kind, dict_size=LATENTS)
     settings.trainers[kind].settings["dead_after_tokens"] = dead_after

@@ -18,6 +18,7 @@ from maskedsae.jobs.files import write_json
 from maskedsae.jobs.leases import Lease
 from maskedsae.jobs.typed import plain
 from maskedsae.saes.learner import Learner
+from maskedsae.saes.settings import FAST_KINDS
 from maskedsae.saes.team import Team
 from maskedsae.saes.trainers.base import known_kinds, make_trainer
 from maskedsae.scores.saebench.children import check_device_apart, run_child, start_scoring
@@ -131,6 +132,12 @@ def test_every_stream_keeps_its_tensors_on_the_gpu(cuda_build, facts, tokens_fol
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("a mistake is seen:") == 2
     assert len(done.stdout.splitlines()) == 2 * 6 + 2
+
+
+def test_a_step_keeps_its_tensors_on_the_gpu(cuda_build):
+    done = python(str(ROOT / "tests/on_fake_cuda.py"), "steps", path=cuda_build)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("a mistake is seen:") == 2 * len(FAST_KINDS)
 
 
 # Waits for the device. Each of these operations reads a value from a GPU, which must first finish what it was given.
