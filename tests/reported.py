@@ -137,7 +137,7 @@ def write_run(folder: Path, config: dict, dead: int = 10) -> None:
         (sae / "quality.json").write_text(json.dumps(quality))
         facts = {"revision": "abc", "versions": {"python": "3.11", "torch": "2.13.0", "cuda": None}}
         facts |= {"device": "cpu (x86_64)", "tokens": 921600, "steps": 1800}
-        facts |= {"trained_with": [cell.name], "wall_seconds": 60}
+        facts |= {"trained_with": [cell.name], "wall_seconds": 60, "settings": {"training": {"step": "stock"}}}
         (sae / "provenance.json").write_text(json.dumps(facts))
         (sae.parent / "scores").mkdir()
         write_scores(sae.parent / "scores" / "ood_rows.csv", probed_rows())

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import faster
 import scoring
 import training
 from configuration import configuration
@@ -73,6 +74,7 @@ STEPS: dict[str, Callable[..., Found]] = {
     "models": models,
     "agreement": training.agreement,
     "stream": training.stream,
+    "steps": faster.steps,
     "train": training.train,
     "resume": training.resume,
     "texts": scoring.texts,

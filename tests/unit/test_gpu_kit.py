@@ -46,6 +46,9 @@ def test_on_a_cpu_every_step_passes_and_the_table_and_the_report_say_so(tmp_path
         assert len(found[f"stream {shape}"]["step_ms"]) == len(found[f"train {shape}"]["quality"]) == 4
         assert all(0 < step < 100 for step in found[f"resume {shape}"]["from_step"])
         assert 0 < found[f"agreement {shape}"]["residual_stream"] < 1e-5
+        steps = found[f"steps {shape}"]
+        assert 0 < steps["agreement"] < 1e-4 and set(steps["step_ms"]) == {"stock", "fast"}
+        assert all(0 < row["of_stock_one_by_one"] < 2 and 0 < row["floor_share"] < 1 for row in steps["ours"].values())
     assert sum(f1 > 0.6 for f1 in found["shared"]["letters"].values()) >= 20
     assert len(found["scores"]) == 5
     assert 0 < found["ood"]["auc"] < 1

@@ -21,7 +21,7 @@ from .contents import FIGURES
 from .settings import PageSettings
 from .style import label
 from .tables import DEMO, Table, make_tables, rounded
-from .words import caveats, clock, lead, memory, warnings
+from .words import STEP, caveats, clock, lead, memory, warnings
 from .writers import signed
 
 SECTIONS = {
@@ -206,6 +206,7 @@ def _about(saes: list[records.Sae], settings: PageSettings) -> list[tuple[str, s
     return [
         ("SAEs", f"{len(saes)}, each of {latents} latents, {', '.join(names)}"),
         ("Training", f"{first['tokens']:,} tokens each, in {first['steps']:,} steps of {batch:,}"),
+        ("Each step", "; ".join(sorted({STEP[sae.step] for sae in saes}))),
         ("Seeds", ", ".join(map(str, settings.shown.seeds))),
         ("Hardware of the SAEs", ", ".join(devices)),
         ("Revision of the code", ", ".join(revisions)),

@@ -20,6 +20,11 @@ class Sae:
     provenance: dict[str, Any]
 
     @property
+    def step(self) -> str:
+        """How its trainer's steps were computed: stock or fast."""
+        return str(self.provenance["settings"]["training"].get("step", "stock"))
+
+    @property
     def off(self) -> float:
         return float(self.quality["l0"] / self.quality["nominal_l0"] - 1)
 

@@ -18,6 +18,10 @@ CORPUS = (
     "The paper calls its text “Pile-CC-deduplicated”. No public data set of exactly that name is known, and the text "
     "of this run may be another."
 )
+STEP = {
+    "stock": "dictionary_learning's own (training.step: stock)",
+    "fast": "ours, dictionary_learning's arithmetic up to rounding (training.step: fast; docs/steps.md)",
+}
 
 
 def lead(saes: list[Sae], shown: Shown) -> str:
