@@ -1,4 +1,4 @@
-"""The step of our own on a GPU: agreement with dictionary_learning's, bits, milliseconds, and how far from the floor."""
+"""The step of our own on a GPU: agreement with dictionary_learning's, bits, milliseconds, and distance from the floor."""
 
 import json
 import statistics
@@ -56,6 +56,7 @@ def steps(kit: Kit, name: str) -> Found:
     cell = kit.job(name).cells[0]
     own, facts = settings.for_cell(cell.trainer, cell.seed), data.model.facts
     form = trainer_kind(own.trainer.kind).form
+    assert form is not None
     dtype, device = getattr(torch, settings.training.autocast), kit.device
     _, _, batches = next(data.blocks())
     batches = [normalised(batch, dtype) for batch in batches[: max(AGREEING_STEPS, 8)]]
@@ -113,7 +114,7 @@ def steps(kit: Kit, name: str) -> Found:
 
 
 def agreement(own: TrainSettings, facts: ModelFacts, form: Any, batches: list[torch.Tensor], device: str) -> float:
-    """Losses of a few steps in float32 beside dictionary_learning's on the same device: the largest relative distance."""
+    """How far losses of a few steps in float32 are from dictionary_learning's on the same device, at most."""
     own, losses = replace(own, training=replace(own.training, autocast="float32")), []
     for way in (fast, stock):
         trainer = make_trainer(own, 20, facts, device)
@@ -124,7 +125,7 @@ def agreement(own: TrainSettings, facts: ModelFacts, form: Any, batches: list[to
         losses.append([row[0] for row in take.losses()])
     apart = max(abs(here - there) / abs(there) for here, there in zip(*losses, strict=True))
     require(apart <= LOSS_TOLERANCE, f"a loss is {apart:.2g} of its size away from stock's: {losses}")
-    return apart
+    return float(apart)
 
 
 def alone_is_as_with_siblings(
