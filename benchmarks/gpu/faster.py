@@ -1,4 +1,4 @@
-"""The step of our own on a GPU: agreement with dictionary_learning's, bits, milliseconds, and distance from the floor."""
+"""Our step on a GPU: agreement with dictionary_learning's, bits, milliseconds, and how far from the floor it is."""
 
 import json
 import statistics
