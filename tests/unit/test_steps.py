@@ -231,6 +231,22 @@ def test_what_is_not_a_number_is_in_the_loss(bad, kind, way, facts):
     assert all(np.isfinite(losses[:2])) and not np.isfinite(losses[2])
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", FAST_KINDS)
+def test_a_batch_on_which_no_latent_is_active(kind, way, facts, monkeypatch):
+    stock, ours = (trainer_of(kind, facts, torch.float64) for _ in range(2))
+    rows, steps = batches(3, 32, torch.float64), fast(way, [ours], kind, torch.float64)
+    in_float64(monkeypatch)
+    for trainer in (stock, ours):
+        trainer.ae.get_parameter(trainer_kind(kind).form.encoder_bias).data.fill_(-100)
+    for number, x in enumerate(rows):
+        loss = stock.update(number, x.clone())
+        steps(number, x.clone())
+        assert steps.losses() == [[pytest.approx(loss, rel=1e-12)]]
+    assert furthest(stock, ours) < 1e-12
+    assert torch.equal(stock.num_tokens_since_fired, ours.num_tokens_since_fired)
+
+
 # The GPU's step, as far as a CPU shows it.
 
 

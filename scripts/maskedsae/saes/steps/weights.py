@@ -15,28 +15,19 @@ class Weights:
     """
 
     def __init__(self, trainer: Any, form: Form):
-        self.optimizer, self.scheduler = trainer.optimizer, trainer.scheduler
+        self.optimizer = trainer.optimizer
         self.optimizer.step()  # without gradients it does nothing, but the scheduler warns where it was never called
-        parameters = dict(trainer.ae.named_parameters())
-        self._parameters = [
-            (parameters[form.encoder], not form.encoder_has_rows),
-            (parameters[form.encoder_bias], False),
-            (parameters[form.decoder], form.encoder_has_rows),
-            (parameters["b_dec"], False),
-        ]
-        self.encoder, self.encoder_bias, self.decoder, self.bias = (
-            _in_rows(parameter, transposed) for parameter, transposed in self._parameters
-        )
-        states = [self._state(parameter, transposed) for parameter, transposed in self._parameters]
+        names = (form.encoder, form.encoder_bias, form.decoder, "b_dec")
+        transposed = (not form.encoder_has_rows, False, form.encoder_has_rows, False)
+        parameters = [trainer.ae.get_parameter(name) for name in names]
+        self.all = [_in_rows(*each) for each in zip(parameters, transposed, strict=True)]
+        self.encoder, self.encoder_bias, self.decoder, self.bias = self.all
+        states = [self._state(*each) for each in zip(parameters, transposed, strict=True)]
         self._moments = [[state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step")]
 
     @property
-    def all(self) -> list[torch.Tensor]:
-        return [self.encoder, self.encoder_bias, self.decoder, self.bias]
-
-    @property
     def state(self) -> list[torch.Tensor]:
-        """They and all of Adam's state."""
+        """All that a step changes: they and Adam's state."""
         return [*self.all, *(each for kind in self._moments for each in kind)]
 
     @property
@@ -54,10 +45,8 @@ class Weights:
         state["step"] = state["step"].to(parameter.device)
         views = {"step": state["step"]}
         for name in ("exp_avg", "exp_avg_sq"):
-            rows = state[name].t() if transposed else state[name]
-            rows = rows.contiguous()
-            state[name] = rows.t() if transposed else rows
-            views[name] = rows
+            views[name] = (state[name].t() if transposed else state[name]).contiguous()
+            state[name] = views[name].t() if transposed else views[name]
         return views
 
     def descend(self, gradients: list[torch.Tensor], lr: float | torch.Tensor) -> None:
@@ -93,7 +82,6 @@ class Weights:
 
 def _in_rows(parameter: torch.nn.Parameter, transposed: bool) -> torch.Tensor:
     """A view with a row for each latent, contiguous in memory; the parameter is laid out anew if it was not."""
-    rows = parameter.data.t() if transposed else parameter.data
-    rows = rows.contiguous()
+    rows = (parameter.data.t() if transposed else parameter.data).contiguous()
     parameter.data = rows.t() if transposed else rows
     return rows
