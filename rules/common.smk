@@ -4,6 +4,7 @@ import io
 import os
 import sys
 from contextlib import redirect_stderr
+from functools import cache
 
 from snakemake.cli import parse_args
 from snakemake.exceptions import WorkflowError
@@ -48,9 +49,11 @@ wildcard_constraints:
     seed="[0-9]+",
 
 
-def params(settings):
-    """A rule's settings, one per line; from a function, since Snakemake would fill in braces of plain text."""
-    return lambda wildcards: spelled_out(settings(wildcards))
+def params(settings, wildcard="model"):
+    """A rule's settings, one per line; from a function, since Snakemake would fill in braces of plain text. All jobs
+    with one value of this wildcard share them, so that they are spelled out once and not for each of 10,000 cells."""
+    lines = cache(lambda value: spelled_out(settings(value)))
+    return lambda wildcards: lines(wildcards.get(wildcard))
 
 
 def model_files(wildcards):
