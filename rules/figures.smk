@@ -85,8 +85,6 @@ rule report:
         mem_mb=2000,
         runtime="10m",
     params:
-        settings=params(
-            lambda model: settings_of.page_settings(experiment, outputs.figures(experiment), STEPS, config)
-        ),
+        settings=params(lambda model: settings_of.page_settings(experiment, outputs.figures(experiment), STEPS, config)),
     script:
         "../scripts/report.py"
