@@ -35,10 +35,14 @@ localrules:
     figures,
 
 
+# A file that names its rule: Snakemake then need not look for it in the outputs of all rules.
+TRAINED = {file: file for name in TRAINING for file in getattr(rules, name).output}
+
+
 # The SAEs that the tables need.
 rule saes:
     input:
-        [job.files() for job in TABLE_JOBS],
+        [TRAINED[file] for job in TABLE_JOBS for file in job.files()],
 
 
 # Their scores, and the oracles' for comparison.
@@ -51,7 +55,10 @@ rule scores:
 # Every SAE of model x stream x trainer x l0 x seed, and its scores.
 rule grid:
     input:
-        [grid.sae_files(cell) + grid.score_files(cell) for cell in TABLE_CELLS + OTHER_CELLS],
+        [
+            [TRAINED[file] for file in grid.sae_files(cell)] + grid.score_files(cell)
+            for cell in TABLE_CELLS + OTHER_CELLS
+        ],
         grid.oracles(experiment),
         f"results/{experiment.run}/grid_scores.csv",
 

@@ -18,7 +18,7 @@ rule model:
         mem_mb=needs.megabytes(experiment, 2),
         runtime=needs.minutes(experiment, 1),
     params:
-        settings=params(lambda wildcards: settings_of.model_settings(experiment, wildcards.model)),
+        settings=params(lambda model: settings_of.model_settings(experiment, model)),
     script:
         "../scripts/model.py"
 
@@ -41,6 +41,6 @@ rule tokens:
         mem_mb=needs.megabytes(experiment, 2),
         runtime=needs.minutes(experiment, needs.token_hours(experiment)),
     params:
-        settings=params(lambda wildcards: settings_of.token_settings(experiment)),
+        settings=params(lambda model: settings_of.token_settings(experiment)),
     script:
         "../scripts/tokens.py"

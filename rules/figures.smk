@@ -20,7 +20,7 @@ rule ood_differences:
         mem_mb=2000,
         runtime="30m",
     params:
-        settings=params(lambda wildcards: settings_of.difference_settings(experiment)),
+        settings=params(lambda model: settings_of.difference_settings(experiment)),
     script:
         "../scripts/ood_differences.py"
 
@@ -53,7 +53,7 @@ for drawn in outputs.figures(experiment):
             mem_mb=2000,
             runtime="10m",
         params:
-            settings=params(lambda wildcards, drawn=drawn: settings_of.figure_settings(experiment, drawn)),
+            settings=params(lambda model, drawn=drawn: settings_of.figure_settings(experiment, drawn)),
         script:
             "../scripts/figure.py"
 
@@ -85,8 +85,6 @@ rule report:
         mem_mb=2000,
         runtime="10m",
     params:
-        settings=params(
-            lambda wildcards: settings_of.page_settings(experiment, outputs.figures(experiment), STEPS, config)
-        ),
+        settings=params(lambda model: settings_of.page_settings(experiment, outputs.figures(experiment), STEPS, config)),
     script:
         "../scripts/report.py"

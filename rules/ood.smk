@@ -20,7 +20,7 @@ rule ood_activations:
         runtime=needs.minutes(experiment, needs.OOD_ACTIVATIONS_HOURS),
         gpu=needs.gpus(experiment),
     params:
-        settings=params(lambda wildcards: settings_of.ood_texts(experiment, wildcards.model)),
+        settings=params(lambda model: settings_of.ood_texts(experiment, model)),
     script:
         "../scripts/ood_activations.py"
 
@@ -42,7 +42,7 @@ rule oracle:
         mem_mb=needs.megabytes(experiment, 4),
         runtime=needs.minutes(experiment, needs.ORACLE_HOURS),
     params:
-        settings=params(lambda wildcards: settings_of.oracle_probing(experiment)),
+        settings=params(lambda model: settings_of.oracle_probing(experiment)),
     script:
         "../scripts/oracle.py"
 
@@ -66,6 +66,6 @@ rule ood:
         mem_mb=needs.megabytes(experiment, 4),
         runtime=needs.minutes(experiment, needs.PROBING_HOURS),
     params:
-        settings=params(lambda wildcards: settings_of.probing(experiment)),
+        settings=params(lambda model: settings_of.probing(experiment)),
     script:
         "../scripts/ood.py"

@@ -27,7 +27,7 @@ rule scores_table:
         mem_mb=2000,
         runtime="10m",
     params:
-        settings=params(lambda wildcards: settings_of.scores_table_settings(experiment)),
+        settings=params(lambda model: settings_of.scores_table_settings(experiment)),
     script:
         "../scripts/scores_table.py"
 
@@ -65,6 +65,6 @@ rule tables:
         mem_mb=2000,
         runtime="10m",
     params:
-        settings=params(lambda wildcards: settings_of.table_settings(experiment)),
+        settings=params(lambda model: settings_of.table_settings(experiment)),
     script:
         "../scripts/tables.py"

@@ -22,7 +22,7 @@ rule saebench_data:
         mem_mb=needs.megabytes(experiment, 4),
         runtime=needs.minutes(experiment, 2),  # whole sets from the hub, on a slow line
     params:
-        settings=params(lambda wildcards: settings_of.saebench_texts(experiment)),
+        settings=params(lambda model: settings_of.saebench_texts(experiment)),
     script:
         "../scripts/saebench_data.py"
 
@@ -45,7 +45,7 @@ rule saebench_model:
         runtime=lambda wildcards, attempt: needs.saebench_time(experiment, wildcards.model, shared=True).at(attempt),
         gpu=needs.gpus(experiment),
     params:
-        settings=params(lambda wildcards: settings_of.sharing(experiment, wildcards.model)),
+        settings=params(lambda model: settings_of.sharing(experiment, model)),
     script:
         "../scripts/saebench_model.py"
 
@@ -72,6 +72,6 @@ rule saebench:
         runtime=lambda wildcards, attempt: needs.saebench_time(experiment, wildcards.model, shared=False).at(attempt),
         gpu=needs.gpus(experiment),
     params:
-        settings=params(lambda wildcards: settings_of.scoring(experiment, wildcards.model)),
+        settings=params(lambda model: settings_of.scoring(experiment, model)),
     script:
         "../scripts/saebench.py"

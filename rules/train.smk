@@ -23,6 +23,6 @@ for job in TABLE_JOBS + OTHER_JOBS:
             runtime=needs.minutes(experiment, needs.training_hours(experiment, job)),
             gpu=needs.gpus(experiment),
         params:
-            settings=params(lambda wildcards, job=job: settings_of.train_settings(experiment, job)),
+            settings=params(lambda model, job=job: settings_of.train_settings(experiment, job)),
         script:
             "../scripts/train.py"

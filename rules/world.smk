@@ -16,7 +16,7 @@ rule world_text:
         mem_mb=needs.megabytes(experiment, 1),
         runtime=needs.minutes(experiment, 0.5),
     params:
-        settings=params(lambda wildcards: settings_of.corpus_settings(experiment)),
+        settings=params(lambda model: settings_of.corpus_settings(experiment)),
     script:
         "../scripts/world_text.py"
 
@@ -43,6 +43,6 @@ rule world_lm:
         mem_mb=needs.megabytes(experiment, 2),
         runtime=needs.minutes(experiment, 0.5),
     params:
-        settings=params(lambda wildcards: settings_of.language_model_settings(experiment, wildcards.lm)),
+        settings=params(lambda lm: settings_of.language_model_settings(experiment, lm), wildcard="lm"),
     script:
         "../scripts/world_lm.py"

@@ -11,6 +11,7 @@ from checkout import ROOT, TINY, Checkout, configuration_of, copy_data, copy_wor
 from maskedsae.experiment import resources
 from maskedsae.experiment.configuration import Configuration
 from maskedsae.experiment.grid import TrainingJob, training_jobs
+from maskedsae.experiment.plan import Planned, plan
 
 PROFILE = ["--profile", "slurm"]
 
@@ -55,14 +56,41 @@ def test_what_each_of_the_papers_jobs_asks_for(checkout):
 def test_the_plan_counts_jobs_gpu_hours_and_disk(checkout):
     output = checkout.snakemake("--dry-run", "saes", "plan")
     assert checkout.status == 0, output
-    table = {row[3]: row[:3] for row in re.findall(r"^ +(\d+) +(\S+) +(\S+)  (.*)$", output, re.MULTILINE)}
-    assert table == {
-        "model": ("2", "-", "-"),
-        "tokens": ("2", "-", "-"),
-        # (2 x (1.81 + 4 x 0.68) + 2 x (1.81 + 0.68)) hours of Pythia and 2 x (2.22 + 4 x 0.68) of Gemma
-        "train": ("6", "23.9", "47.8"),
-        "in all; on disk about 6.8 GB": ("10", "23.9", "47.8"),
-    }
+    assert table_of(output) == [
+        "    jobs    GPU hours    asked for",
+        "       2            -            -  model",
+        "       2            -            -  tokens",
+        "       6         23.9         47.8  train",
+        # (4 x 1.81 of Pythia and 2 x 2.22 of Gemma) hours, and 18 x 0.68
+        "                 11.7                 the language model's passes, which a job's SAEs share",
+        "                 12.2                 the steps of 18 SAEs",
+        "      10         23.9         47.8  in all; on disk about 6.8 GB",
+    ]
+
+
+def table_of(output: str) -> list[str]:
+    lines = [line.rstrip() for line in output.splitlines()]
+    start = next(number for number, line in enumerate(lines) if line.endswith("the plan"))
+    return lines[start + 1 : lines.index(next(line for line in lines if line.startswith("GPU hours are estimates")))]
+
+
+def trainings(expected: float | None, forward: float | None, **changes) -> list[str]:
+    """The table of a thousand jobs of ten SAEs."""
+    job = Planned("train", **{"gpus": 1, "expected": expected, "asked": 20, "saes": 10, "forward": forward} | changes)
+    return table_of(plan([job] * 1000, 3_000_000.0))
+
+
+def test_the_hours_that_saes_share_are_told_from_their_own():
+    assert [line.split(maxsplit=1)[0] for line in trainings(10.0, 1.8)[1:4]] == ["1000", "1800.0", "8200.0"]
+    assert trainings(10.0, 1.8)[3].endswith("  the steps of 10000 SAEs")
+    assert max(map(len, trainings(10_000.0, 1800.0))) <= 100
+
+
+def test_without_a_gpu_or_a_known_cost_training_is_one_line():
+    for table in (trainings(None, None), trainings(None, None, gpus=0), trainings(None, 1.8, gpus=0)):
+        assert [line.split()[-1] for line in table[1:]] == ["train", "GB"]
+    known, unknown = (Planned("train", 1, hours, 20, 10, hours) for hours in (1.8, None))
+    assert [line.split()[1] for line in table_of(plan([known, unknown], None))[1:]] == ["unknown", "unknown"]
 
 
 def test_the_plan_alone_makes_nothing(checkout):
@@ -108,6 +136,16 @@ def test_time_scales_with_the_configuration():
     assert resources.training_hours(config, pythia(config, 1)) == pytest.approx(1.81 + 0.678, rel=0.01)
     faster = paper(compute={"tflops": {"float32": 20, "bfloat16": 250}, "step_ms": 5})
     assert resources.training_hours(faster, pythia(config)) == pytest.approx(hours / 2)
+
+
+def test_the_saes_of_a_job_share_the_forward_pass_and_nothing_else():
+    config = paper()
+    one, four = pythia(config, 1), pythia(config, 4)
+    assert (
+        resources.forward_hours(config, four) == resources.forward_hours(config, one) == pytest.approx(1.806, rel=1e-3)
+    )
+    assert resources.step_hours(config, four) == pytest.approx(4 * resources.step_hours(config, one))
+    assert resources.step_hours(config, one) == pytest.approx(244_140 * 0.010 / 3600)
 
 
 def test_a_stream_that_drops_rows_or_reads_its_text_twice_takes_longer():

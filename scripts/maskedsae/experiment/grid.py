@@ -55,11 +55,13 @@ class TrainingJob:
 
 def sae_files(cell: Cell) -> list[str]:
     """The files that training makes in a cell's folder."""
-    return [f"{cell.folder}/{name}" for name in ("training.csv", *(f"sae/{name}" for name in SAE_FILES))]
+    folder = cell.folder
+    return [f"{folder}/{name}" for name in ("training.csv", *(f"sae/{name}" for name in SAE_FILES))]
 
 
 def score_files(cell: Cell) -> list[str]:
-    return [f"{cell.folder}/scores/{name}.json" for name in SCORES]
+    folder = cell.folder
+    return [f"{folder}/scores/{name}.json" for name in SCORES]
 
 
 def measured_files(cells: Iterable[Cell]) -> list[str]:

@@ -110,5 +110,5 @@ def benchmark_files(config: Configuration, cells: Iterable[Cell], patterns: Iter
     files = []
     for pattern in patterns:
         wanted = {field for _, field, _, _ in Formatter().parse(pattern) if field}
-        files += [pattern.format(**values) for values in wildcards if wanted <= values.keys()]
+        files += [pattern.format(**values) for values in (wildcards if wanted else [run]) if wanted <= values.keys()]
     return list(dict.fromkeys(files))

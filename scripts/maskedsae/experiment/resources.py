@@ -57,18 +57,33 @@ def tflops(config: Configuration, model: Model) -> float:
 
 
 def training_hours(config: Configuration, job: TrainingJob) -> float | None:
-    """One forward pass of each token, and each SAE's steps; None where the model's cost is not given.
+    """The forward passes and the SAEs' steps; None where the model's cost is not given."""
+    forward = forward_hours(config, job)
+    return None if forward is None else forward + step_hours(config, job)
 
-    Pythia, four l0s, on an A100: 500M tokens x 0.13 GFLOP / 10 TFLOP/s = 1.8 h, and 4 x 244,140 steps x 10 ms = 2.7 h.
-    A stream that drops rows reads more text; one that joins the clean context to masked rows reads it twice.
+
+def forward_hours(config: Configuration, job: TrainingJob) -> float | None:
+    """The language model's pass over each token, once for all SAEs of the job; None where its cost is not given.
+
+    Pythia on an A100: 500M tokens x 0.13 GFLOP / 10 TFLOP/s = 1.8 h. A stream that drops rows reads more text; one that
+    joins the clean context to masked rows reads it twice.
     """
     model, stream = config.model(job.model), config.stream(job.stream)
     if model.gflop is None:
         return None
     passes = 2 if stream.context == "clean" and stream.rows == "all" else 1
     read = passes * config.training.tokens / stream.share_of_rows
-    forward = read * model.gflop / (1000 * tflops(config, model))
-    return (forward + config.training.steps * len(job.cells) * config.compute.step_ms / 1000) / 3600
+    return read * model.gflop / (1000 * tflops(config, model)) / 3600
+
+
+def step_hours(config: Configuration, job: TrainingJob) -> float:
+    """Each SAE's own steps: for four, 4 x 244,140 steps x 10 ms = 2.7 h."""
+    return config.training.steps * len(job.cells) * step_ms(config) / 1000 / 3600
+
+
+def step_ms(config: Configuration) -> float:
+    """A training step of one SAE on the device."""
+    return config.compute.step_ms
 
 
 def training_gigabytes(config: Configuration, job: TrainingJob) -> float:
