@@ -54,6 +54,8 @@ def normalised(batch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 def stream(kit: Kit, name: str) -> Found:
     """Tokens a second through the language model, and milliseconds of a training step of each SAE."""
+    from maskedsae.saes.training import make_stream
+
     settings, entry = kit.training(name), kit.config.model(name)
     data = stream_of(kit, name, settings)
     blocks = data.blocks()
@@ -66,13 +68,15 @@ def stream(kit: Kit, name: str) -> Found:
     peak, speed = peak_gigabytes(kit.device), rows / seconds.value
     block, carry, batches = last
     require(all(bool(torch.isfinite(batch).all()) for batch in batches), "some activations are not finite")
-    _, _, again = next(data.blocks(block, carry))
+    reading, training = settings.model, settings.training
+    other = make_stream(data.model, data.tokens, settings.stream, settings.stream_seed, reading, training)
+    _, _, again = next(other.blocks(block, carry))  # of a stream with buffers of its own
     same = len(batches) == len(again) and all(map(torch.equal, batches, again))
     require(same, f"the stream, started at block {block}, gives other bits than when it is read through")
     assert entry.gflop is not None
     tflops = speed * entry.gflop / 1000
     batch = normalised(batches[0], getattr(torch, settings.training.autocast))
-    del again, batches, last
+    del other, again, batches, last
     step_ms = {l0: step_milliseconds(kit, settings, l0, data, batch) for l0 in kit.config.l0}
     words = f"{speed:,.0f} tokens/s ({tflops:.3g} TFLOP/s, {entry.dtype}); "
     words += f"a training step of an SAE {statistics.mean(step_ms.values()):.3g} ms"

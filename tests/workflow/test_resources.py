@@ -110,6 +110,16 @@ def test_time_scales_with_the_configuration():
     assert resources.training_hours(faster, pythia(config)) == pytest.approx(hours / 2)
 
 
+def test_tf32_makes_training_faster_and_no_score():
+    models = [dict(model) for model in yaml.safe_load((ROOT / "config.yaml").read_text())["models"]]
+    models[0]["tf32"] = True
+    config, same = paper(models=models), paper()
+    assert resources.training_hours(config, pythia(config)) == pytest.approx(1.81 / 6 + 4 * 0.678, rel=0.01)
+    for shared in (False, True):
+        hours = [resources.saebench_hours(each, "pythia-160m-deduped", shared) for each in (config, same)]
+        assert hours[0] == hours[1]
+
+
 def test_a_stream_that_drops_rows_or_reads_its_text_twice_takes_longer():
     def hours(**stream) -> float:
         entry = {"name": "arm", "corruption": {"kind": "mask", "p": 0.5}, **stream}

@@ -52,8 +52,12 @@ def gpus(config: Configuration) -> int:
     return 0 if config.compute.device == "cpu" else 1
 
 
-def tflops(config: Configuration, model: Model) -> float:
-    return config.compute.tflops.bfloat16 if model.dtype == "bfloat16" else config.compute.tflops.float32
+def tflops(config: Configuration, model: Model, training: bool = False) -> float:
+    """A model's `tf32` is for training alone."""
+    formats = config.compute.tflops
+    if model.dtype == "bfloat16":
+        return formats.bfloat16
+    return formats.tf32 if training and model.tf32 else formats.float32
 
 
 def training_hours(config: Configuration, job: TrainingJob) -> float | None:
@@ -67,7 +71,7 @@ def training_hours(config: Configuration, job: TrainingJob) -> float | None:
         return None
     passes = 2 if stream.context == "clean" and stream.rows == "all" else 1
     read = passes * config.training.tokens / stream.share_of_rows
-    forward = read * model.gflop / (1000 * tflops(config, model))
+    forward = read * model.gflop / (1000 * tflops(config, model, training=True))
     return (forward + config.training.steps * len(job.cells) * config.compute.step_ms / 1000) / 3600
 
 

@@ -8,6 +8,7 @@ class Tflops:
     """The device's sustained TFLOP/s, by number format."""
 
     float32: float
+    tf32: float
     bfloat16: float
 
 
