@@ -26,7 +26,7 @@ from transformers import (
 from cluster import Cluster, processes_below
 from maskedsae.activations.language_models import describe, tokenizer_of
 from maskedsae.activations.settings import ModelFacts, ModelSettings
-from maskedsae.jobs.compute import Compute, Tflops
+from maskedsae.jobs.compute import Compute, StepMs, Tflops
 from maskedsae.jobs.gpus import LOCKS
 from maskedsae.jobs.leases import Lease
 from maskedsae.jobs.typed import read
@@ -252,7 +252,7 @@ def train_settings(*kinds: str, stream: dict = MASK30, contexts: int = 400, **tr
         kind: {"name": kind, "kind": kind, "dict_size": size, "settings": trainer_entry(kind)} for kind in kinds
     }
     given = {
-        "model": {"name": "tiny", "layer": LAYER, "dtype": "float32", "lm_batch": 4},
+        "model": {"name": "tiny", "layer": LAYER, "dtype": "float32", "lm_batch": 4, "tf32": False},
         "stream": stream,
         "stream_seed": 0,
         "contexts": contexts,
@@ -272,8 +272,8 @@ COMPUTE = Compute(
     log_every=10,
     job_gigabytes=128,
     job_hours=24,
-    tflops=Tflops(10, 125),
-    step_ms=10,
+    tflops=Tflops(10, 60, 125),
+    step_ms=StepMs(10, 5),
     fetch_here=False,
 )
 

@@ -5,15 +5,16 @@
     python on_fake_cuda.py steps
 
 Under `FakeTensorMode` tensors have shapes, dtypes and devices and no contents, so `cuda` needs no GPU, and whatever
-mixes devices raises. What depends on contents stops there: the trainers' updates (`.item()`), and blocks of a stream
-that drops rows, of which only the forward passes are run.
+mixes devices raises. What depends on contents stops there: the trainers' updates (`.item()`).
 """
 
 import sys
 import tempfile
+from itertools import islice
 from pathlib import Path
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 MASK, DELETE = {"kind": "mask", "p": 0.3}, {"kind": "delete", "p": 0.3}
 STREAMS = {
@@ -24,6 +25,18 @@ STREAMS = {
     "both": {"corruption": DELETE, "context": "clean", "rows": "untouched"},
     "deleted": {"corruption": DELETE},
 }
+
+
+class NoWaits(TorchDispatchMode):
+    """Refuses a copy between CPU and GPU that the CPU waits for. (FakeTensorMode refuses to give it a number.)"""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if func.overloadpacket in (torch.ops.aten._to_copy, torch.ops.aten.copy_):
+            given = args[-1] if func.overloadpacket == torch.ops.aten.copy_ else args[0]
+            if given.device != made.device and not (kwargs or {}).get("non_blocking"):
+                raise AssertionError(f"a copy from {given.device} to {made.device} makes the CPU wait")
+        return made
 
 
 def fork() -> None:
@@ -42,36 +55,49 @@ def fork() -> None:
 
 
 def streams(model_file: str, tokens_folder: str) -> None:
-    """Every kind of stream, in both number formats, hands out rows on the GPU."""
+    """Every kind of stream, in both number formats, hands out rows on the GPU, and waits for none of its values."""
     from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
+    from maskedsae.activations import streams as module
     from maskedsae.activations.language_models import LanguageModel, read_facts
     from maskedsae.activations.settings import Stream
-    from maskedsae.activations.streams import ActivationStream, Batching
     from maskedsae.text.tokens import Tokens
 
+    torch.Tensor.pin_memory = lambda tensor: tensor  # the real one needs a GPU
     facts, tokens = read_facts(model_file), Tokens.open(tokens_folder)
-    for dtype in ("float32", "bfloat16"):
-        for name, given in STREAMS.items():
-            with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True):
-                model = LanguageModel(facts, dtype, "cuda")
-                stream = Stream.from_plain({"name": "it", **given})
-                data = ActivationStream(model, tokens, stream, 0, Batching(batch=64, block_contexts=10, lm_batch=4))
-                if stream.share_of_rows == 1:
-                    (_, _, one), (_, carry, other) = (item for item, _ in zip(data.blocks(), range(2), strict=False))
-                    rows = [*one, carry, *other]
-                else:
-                    rows = [data._forward(range(4, 8))]
-                assert {(part.device.type, part.dtype) for part in rows} == {("cuda", getattr(torch, dtype))}, name
-                print(dtype, name, len(rows))
+
+    def two_blocks(dtype: str, given: dict, device: str = "cuda", **more) -> list[torch.Tensor]:
         with FakeTensorMode(allow_non_fake_inputs=True):
             model = LanguageModel(facts, dtype, "cuda")
-            model.device = "cpu"  # tokens that stay on the CPU: this must be seen
-            try:
-                model.residual(torch.zeros(2, 8, dtype=torch.long))
-            except RuntimeError as error:
-                print(dtype, "a mistake is seen:", str(error).splitlines()[0])
+            model.device = device
+            batching = module.Batching(batch=48, block_contexts=10, lm_batch=4, **more)
+            data = module.ActivationStream(model, tokens, Stream.from_plain({"name": "it", **given}), 0, batching)
+            with NoWaits():
+                (_, _, one), (_, carry, other) = islice(data.blocks(), 2)
+            return [*one, carry, *other]
+
+    for dtype in ("float32", "bfloat16"):
+        for name, given in STREAMS.items():
+            rows = two_blocks(dtype, given)
+            assert {(part.device.type, part.dtype) for part in rows} == {("cuda", getattr(torch, dtype))}, name
+            print(dtype, name, len(rows))
+
+    def mistake(what: str, **more) -> None:
+        try:
+            two_blocks("float32", STREAMS["masked"], **more)
+        except Exception as error:
+            print("a mistake is seen:", what, "|", type(error).__name__, str(error).splitlines()[0])
+
+    mistake("tokens that stay on the CPU", device="cpu")
+    mistake("a number of rows that only the GPU knows", max_norm_multiple=2.0)
+    to_device = module.to_device
+    for what, wrong in (
+        ("rows' places that stay on the CPU", lambda tensor, device: tensor),
+        ("a copy that the CPU waits for", lambda tensor, device: tensor.to(device)),
+        ("a number that the CPU asks for", lambda tensor, device: to_device(tensor, device) + tensor.max().item()),
+    ):
+        module.to_device = wrong
+        mistake(what)
 
 
 def steps() -> None:
@@ -125,4 +151,5 @@ def steps() -> None:
                     print("a mistake is seen:", str(error).splitlines()[0])
 
 
-{"fork": fork, "streams": streams, "steps": steps}[sys.argv[1]](*sys.argv[2:])
+if __name__ == "__main__":
+    {"fork": fork, "streams": streams, "steps": steps}[sys.argv[1]](*sys.argv[2:])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from device import peak_gigabytes, reset_peak, timed
+from device import on_gpu, peak_gigabytes, reset_peak, timed
 from given import Found, Kit, Wrong, require
 
 from maskedsae.experiment.grid import Cell
@@ -52,31 +52,42 @@ def normalised(batch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return batch.to(dtype) / batch.float().pow(2).sum(-1).mean().sqrt().item()
 
 
-def stream(kit: Kit, name: str) -> Found:
-    """Tokens a second through the language model, and milliseconds of a training step of each SAE."""
-    settings, entry = kit.training(name), kit.config.model(name)
-    data = stream_of(kit, name, settings)
-    blocks = data.blocks()
+def tokens_per_second(kit: Kit, data: Any) -> tuple[float, Any]:
+    """The stream's speed, and the last block that was read."""
+    blocks, rows = data.blocks(), 0
     next(blocks)  # the first forward passes are slower
-    reset_peak(kit.device)
-    rows = 0
     with timed(kit.device) as seconds:
         for last in islice(blocks, TIMED_BLOCKS):
             rows += sum(map(len, last[2]))
-    peak, speed = peak_gigabytes(kit.device), rows / seconds.value
-    block, carry, batches = last
+    return rows / seconds.value, last
+
+
+def stream(kit: Kit, name: str) -> Found:
+    """Tokens a second through the language model, and milliseconds of a training step of each SAE."""
+    from maskedsae.saes.training import make_stream
+
+    settings, entry = kit.training(name), kit.config.model(name)
+    data = stream_of(kit, name, settings)
+    reset_peak(kit.device)
+    speed, (block, carry, batches) = tokens_per_second(kit, data)
+    peak = peak_gigabytes(kit.device)
     require(all(bool(torch.isfinite(batch).all()) for batch in batches), "some activations are not finite")
-    _, _, again = next(data.blocks(block, carry))
+    reading, training = settings.model, settings.training
+    other = make_stream(data.model, data.tokens, settings.stream, settings.stream_seed, reading, training)
+    _, _, again = next(other.blocks(block, carry))  # of a stream with buffers of its own
     same = len(batches) == len(again) and all(map(torch.equal, batches, again))
     require(same, f"the stream, started at block {block}, gives other bits than when it is read through")
     assert entry.gflop is not None
-    tflops = speed * entry.gflop / 1000
     batch = normalised(batches[0], getattr(torch, settings.training.autocast))
-    del again, batches, last
+    del other, again, batches
     step_ms = {l0: step_milliseconds(kit, settings, l0, data, batch) for l0 in kit.config.l0}
-    words = f"{speed:,.0f} tokens/s ({tflops:.3g} TFLOP/s, {entry.dtype}); "
+    rates = {entry.dtype: speed * entry.gflop / 1000}
+    if entry.dtype == "float32" and on_gpu(kit.device):
+        data.batching = replace(data.batching, tf32=True)
+        rates["tf32"] = tokens_per_second(kit, data)[0] * entry.gflop / 1000
+    words = f"{speed:,.0f} tokens/s (TFLOP/s: {', '.join(f'{key} {rate:.3g}' for key, rate in rates.items())}); "
     words += f"a training step of an SAE {statistics.mean(step_ms.values()):.3g} ms"
-    numbers = {"tokens_per_second": speed, "tflops": tflops, "dtype": entry.dtype, "gigabytes": peak}
+    numbers = {"tokens_per_second": speed, "tflops": rates, "dtype": entry.dtype, "gigabytes": peak}
     return Found(words, numbers | {"step_ms": step_ms})
 
 

@@ -188,7 +188,7 @@ def copied(demo, tmp_path, monkeypatch) -> Path:
 
 
 RESULTS = Path("results/demo")
-COMPUTE = Compute("cpu", 1, 1, 1, 1, 50, 8, 1, Tflops(1, 1), 10, False)
+COMPUTE = Compute("cpu", 1, 1, 1, 1, 50, 8, 1, Tflops(1, 1, 1), 10, False)
 
 
 def in_folders(names: Sequence[str], writes: list[Path | str]) -> list[Path | str]:

@@ -81,6 +81,8 @@ WRONG = [
     ("training.tokens", 2047, "training.tokens: 2047 is less than one batch (2048)"),
     ("compute.device", "cuda:1", '"cuda:1" is not cuda or cpu (one of several GPUs: set CUDA_VISIBLE_DEVICES)'),
     ("compute.device", "cpu", "training.autocast: bfloat16 needs a GPU: set it to float32"),
+    ("models.1.tf32", True, "models: gemma-2-2b: tf32: is for dtype float32, and this model's is bfloat16: set it to"),
+    ("models.0.tf32", "yes", 'models[0].tf32: "yes" is not true or false'),
     ("models.0.path", "models/pythia", "models: pythia-160m-deduped: give exactly one of hub and path"),
     ("models.0.hub", None, "models: pythia-160m-deduped: give exactly one of hub and path"),
     ("corpus.files", ["a.txt"], "corpus: give exactly one of dataset and files"),
@@ -166,6 +168,17 @@ def test_a_wrong_value_is_refused_in_one_line(key, value, line):
     message = refusal(paper_with(key, value))
     assert line in message
     assert "\n" not in message
+
+
+def test_tf32_without_a_gpu_is_refused_in_one_line():
+    config = deepcopy(PAPER)
+    config["models"][0]["tf32"] = True
+    assert check(config).model("pythia-160m-deduped").tf32
+    config["compute"]["device"] = "cpu"
+    with pytest.raises(InputError) as error:
+        check(config)
+    line = "models: pythia-160m-deduped: tf32: needs a GPU: set it to false, or compute.device to cuda"
+    assert str(error.value) == f"configuration: {line}"
 
 
 def test_a_missing_key_is_named():

@@ -167,7 +167,7 @@ def test_training_depends_on_the_rooms_before_it_and_on_no_other():
 # What an exempt module may use of the libraries that compute: questions, settings and checks, no arithmetic.
 HARMLESS = {
     *("cuda", "version", "set_num_threads", "get_num_threads", "__version__", "isfinite"),
-    *("is_available", "get_device_name"),
+    *("is_available", "get_device_name", "Tensor", "device"),
 }
 
 

@@ -86,8 +86,10 @@ if name == "hanging":
 outcome = {"outcome": "failed" if name == "failing" else "passed", "words": f"{name}: one line", "host_gigabytes": 1.0}
 outcome["numbers"] = {
     "machine": {"device": "a GPU"},
-    "stream pythia-shape": {"dtype": "float32", "tflops": 41.234, "step_ms": {"20": 2.0, "40": 3.0}, "gigabytes": 3.14},
-    "stream gemma-shape": {"dtype": "bfloat16", "tflops": 481.6, "step_ms": {"20": 4.0, "40": 5.5}, "gigabytes": 7.0},
+    "stream pythia-shape": {"dtype": "float32", "tflops": {"float32": 41.234, "tf32": 99.9}, "step_ms": {"20": 2.0, "40": 3.0}, "gigabytes": 3.14},
+    "stream gemma-shape": {"dtype": "bfloat16", "tflops": {"bfloat16": 481.6}, "step_ms": {"20": 4.0, "40": 5.5}, "gigabytes": 7.0},
+    "steps pythia-shape": {"step_ms": {"stock": 4.75, "fast": 1.0}},
+    "steps gemma-shape": {"step_ms": {"stock": 4.5, "fast": 1.26}},
 }.get(name, {})
 Path("steps", f"{name.replace(' ', '_')}.json").write_text(json.dumps(outcome))
 """
@@ -105,7 +107,8 @@ def faked(tmp_path, kit, monkeypatch) -> Path:
 
 
 def test_what_was_measured_is_printed_as_the_configuration_has_it(kit, faked, monkeypatch, capsys):
-    names = ("machine", f"stream {kit.PYTHIA}", f"stream {kit.GEMMA}")
+    shapes = (kit.PYTHIA, kit.GEMMA)
+    names = ("machine", *(f"{what} {shape}" for what in ("stream", "steps") for shape in shapes))
     monkeypatch.setattr(kit, "STEPS", tuple(kit.Step(name, 60) for name in names))
     with pytest.raises(SystemExit) as ended:
         kit.main()
@@ -114,12 +117,14 @@ def test_what_was_measured_is_printed_as_the_configuration_has_it(kit, faked, mo
     assert "passed       0." in printed and "     3.1  stream pythia-shape: one line" in printed
     _, lines = printed.split("For config.yaml, as measured on a GPU:\n")
     overlay = yaml.safe_load(lines)
-    assert overlay == {"compute": {"tflops": {"float32": 41, "bfloat16": 480}, "step_ms": 4.8}}
+    assert overlay == {
+        "compute": {"tflops": {"float32": 41, "tf32": 100, "bfloat16": 480}, "step_ms": {"stock": 4.8, "fast": 1.3}}
+    }
     import configuration
 
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     assert check(configuration.merged(config, overlay)).compute.tflops.bfloat16 == 480
-    assert json.loads((faked / "report.json").read_text())["compute"]["step_ms"] == 4.75
+    assert json.loads((faked / "report.json").read_text())["compute"]["step_ms"]["stock"] == 4.75
 
 
 def test_a_step_that_fails_dies_or_hangs_costs_only_what_needs_it(kit, faked, monkeypatch, capsys):

@@ -212,12 +212,23 @@ def test_what_the_rule_model_is_given_of_a_model_is_all_that_its_entry_says(key,
     assert changed != settings.model_settings(PAPER, PYTHIA)
 
 
+def test_tf32_is_part_of_an_saes_identity_and_of_no_scores():
+    models = [RAW["models"][0] | {"tf32": True}, RAW["models"][1]]
+    config = paper_with(models=models)
+    for job, same in zip(jobs(PAPER), jobs(config), strict=True):
+        before, after = settings.train_settings(PAPER, job), settings.train_settings(config, same)
+        assert (before == after) == (job.model == GEMMA)
+        assert after.for_cell(TRAINER, 0).model.tf32 == (job.model == PYTHIA)
+    for of in (settings.model_settings, settings.scoring, settings.sharing, settings.ood_texts):
+        assert of(config, PYTHIA) == of(PAPER, PYTHIA)
+
+
 def test_a_model_entry_needs_no_more_than_a_name_a_source_and_a_layer():
     config = paper_with(models=[*RAW["models"], {"name": "mine", "hub": "owner/name", "layer": 3}])
     model = config.model("mine")
-    assert (model.path, model.revision, model.bos, model.dtype, model.lm_batch, model.gflop) == (
+    assert (model.path, model.revision, model.bos, model.dtype, model.lm_batch, model.tf32, model.gflop) == (
         *(None, None, None),
-        *("float32", 8, None),
+        *("float32", 8, False, None),
     )
 
 

@@ -14,10 +14,21 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM
 
-from conftest import FAMILIES, LAYER, ROOT, make_model, make_tokenizer, model_settings
+from conftest import (
+    COMPUTE,
+    FAMILIES,
+    LAYER,
+    ROOT,
+    folders,
+    make_model,
+    make_tokenizer,
+    model_settings,
+    train_settings,
+)
 from maskedsae.activations.language_models import LanguageModel, describe, read_facts, write_facts
 from maskedsae.jobs.device import check_device
 from maskedsae.jobs.errors import InputError
+from maskedsae.saes.training import train_cells
 from maskedsae.scores.saebench.language_model import hooked_transformer
 
 PAPER = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -63,6 +74,71 @@ def test_equals_saebenchs_language_model(family, model_folders, facts, contexts)
     hook = f"blocks.{LAYER}.hook_resid_post"
     _, cache = hooked.run_with_cache(contexts, names_filter=hook, return_type=None)
     assert relative_difference(residual, cache[hook]) < CLOSE
+
+
+# TF32. A CPU computes the same with it: what is tested is when torch is told to use it.
+
+
+def settings_in_passes(model: LanguageModel) -> list[tuple[str, bool]]:
+    """torch's newer and older setting in each forward pass from here on."""
+    seen, matmul = [], torch.backends.cuda.matmul
+    model._model.register_forward_pre_hook(lambda *_: seen.append((matmul.fp32_precision, matmul.allow_tf32)))
+    return seen
+
+
+@pytest.fixture(params=["none", "ieee", "older: off", "older: on"])
+def setting(request):
+    """What a process may have set before."""
+    matmul = torch.backends.cuda.matmul
+    if request.param.startswith("older"):
+        matmul.allow_tf32 = request.param.endswith("on")
+    else:
+        matmul.fp32_precision = request.param
+    yield matmul.fp32_precision, matmul.allow_tf32
+    matmul.allow_tf32 = False
+    matmul.fp32_precision = "none"
+
+
+def test_tf32_is_for_one_forward_pass_if_it_is_asked_for(facts, contexts, setting):
+    model = LanguageModel(facts["gpt_neox"], "float32", "cpu")
+    seen, matmul = settings_in_passes(model), torch.backends.cuda.matmul
+    exact = model.residual(contexts)
+    assert torch.equal(model.residual(contexts, tf32=True), exact)
+    model.residual(contexts)
+    assert seen == [setting, ("tf32", True), setting]
+    assert (matmul.fp32_precision, matmul.allow_tf32) == setting
+    with pytest.raises(IndexError):
+        model.residual(contexts + 10_000, tf32=True)
+    assert (matmul.fp32_precision, matmul.allow_tf32) == setting
+
+
+def test_tf32_set_the_newer_way_which_the_older_cannot_show_is_put_back(facts, contexts):
+    model, matmul = LanguageModel(facts["gpt_neox"], "float32", "cpu"), torch.backends.cuda.matmul
+    try:
+        matmul.fp32_precision = "tf32"
+        model.residual(contexts, tf32=True)
+        assert matmul.fp32_precision == "tf32"
+    finally:
+        matmul.allow_tf32 = False
+        matmul.fp32_precision = "none"
+
+
+def test_an_sae_is_trained_on_tf32_and_measured_without(facts, tokens_folders, tmp_path, monkeypatch):
+    passes, residual = [], LanguageModel.residual
+
+    def spy(model, tokens, tf32=False):
+        passes.append(tf32)
+        return residual(model, tokens, tf32)
+
+    monkeypatch.setattr(LanguageModel, "residual", spy)
+    settings = train_settings()
+    for tf32 in (False, True):
+        passes.clear()
+        asked = replace(settings, model=replace(settings.model, tf32=tf32))
+        manifest = tokens_folders["gpt_neox"] / "manifest.json"
+        train_cells(folders(tmp_path / str(tf32), 8), asked, facts["gpt_neox"], manifest, COMPUTE)
+        # 4 contexts in a pass: 11 batches for the norm are 3 blocks of 10, 100 are 20 such; 20 contexts are held out.
+        assert passes == [tf32] * (3 + 20) * 3 + [False] * 5
 
 
 def test_facts(facts):

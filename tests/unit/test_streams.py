@@ -1,12 +1,15 @@
 """A stream's batches: what they are made of, their order, and starting anywhere."""
 
 import hashlib
+from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 
 from conftest import COMPUTE, MASK30, folders, train_settings
+from maskedsae.activations.corruptions.base import ABSENT
 from maskedsae.activations.language_models import LanguageModel
 from maskedsae.activations.settings import Stream
 from maskedsae.jobs.errors import InputError
@@ -22,7 +25,7 @@ BLOCK = 10  # contexts
 
 def stream_of(facts, tokens_folders, family="gpt_neox", stream=MASK30, seed=0, lm_batch=4, **training):
     settings = train_settings(stream=stream, **training)
-    reading = type(settings.model)("tiny", 1, "float32", lm_batch)
+    reading = replace(settings.model, lm_batch=lm_batch)
     model = LanguageModel(facts[family], "float32", "cpu")
     tokens = Tokens.open(tokens_folders[family])
     return make_stream(model, tokens, settings.stream, seed, reading, settings.training)
@@ -43,6 +46,13 @@ def block(stream, number: int) -> torch.Tensor:
     _, carry, batches = next(iter(stream.blocks(number)))
     assert len(carry) == 0
     return torch.cat(batches)
+
+
+def kept(stream, start: int = 0, carry: torch.Tensor | None = None) -> list[tuple]:
+    """Every block, in memory of its own."""
+    return [
+        (number, carry, [batch.clone() for batch in batches]) for number, carry, batches in stream.blocks(start, carry)
+    ]
 
 
 def in_any_order(rows: torch.Tensor) -> torch.Tensor:
@@ -161,13 +171,14 @@ def test_streams_of_other_p_see_the_same_contexts_in_the_same_order(facts, token
 
 def test_iterating_twice_gives_the_same_batches(facts, tokens_folders):
     stream = stream_of(facts, tokens_folders)
-    for one, other in zip(stream, stream, strict=True):
+    before = [batch.clone() for batch in stream]
+    for one, other in zip(before, stream, strict=True):
         assert torch.equal(one, other)
 
 
 def test_batches_may_be_changed_in_place(facts, tokens_folders):
-    """As trainSAE does when it normalises."""
-    stream = stream_of(facts, tokens_folders)
+    """As trainSAE does when it normalises. 48 does not divide a block's 320 rows: what is carried on is as it was."""
+    stream = stream_of(facts, tokens_folders, batch=48)
     before = [batch.clone() for batch in stream]
     for batch in stream:
         batch.div_(7)
@@ -178,7 +189,7 @@ def test_batches_may_be_changed_in_place(facts, tokens_folders):
 @pytest.mark.parametrize("start", [1, 3, 39])
 def test_starting_at_a_block_goes_on_as_if_never_stopped(facts, tokens_folders, start):
     # 48 does not divide a block's 320 activations: rows are left over and carried on.
-    whole = list(stream_of(facts, tokens_folders, batch=48).blocks())
+    whole = kept(stream_of(facts, tokens_folders, batch=48))
     _, carry, _ = whole[start]
     rest = stream_of(facts, tokens_folders, batch=48).blocks(start, carry)
     for (number, _, expected), (same, _, batches) in zip(whole[start:], rest, strict=True):
@@ -189,7 +200,7 @@ def test_starting_at_a_block_goes_on_as_if_never_stopped(facts, tokens_folders, 
 @pytest.mark.parametrize("corruption", [MASK, DELETE])
 def test_dropped_rows_are_carried_on_too(facts, tokens_folders, corruption):
     entry = {"name": "dropped", "corruption": corruption, "rows": "untouched"}
-    whole = list(stream_of(facts, tokens_folders, stream=entry).blocks())
+    whole = kept(stream_of(facts, tokens_folders, stream=entry))
     rest = stream_of(facts, tokens_folders, stream=entry).blocks(3, whole[3][1])
     for (_, _, expected), (_, _, batches) in zip(whole[3:], rest, strict=True):
         assert all(torch.equal(one, other) for one, other in zip(expected, batches, strict=True))
@@ -204,6 +215,105 @@ def test_no_activation_is_lost_between_blocks(facts, tokens_folders):
 def test_the_models_batch_size_does_not_matter_but_for_rounding(facts, tokens_folders):
     one, other = (next(iter(stream_of(facts, tokens_folders, lm_batch=size))) for size in (1, 10))
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+# The buffers.
+
+
+def plain_rows(stream, number: int) -> torch.Tensor:
+    """A block's rows in the order of the text, by torch's own indexing and in new tensors."""
+    parts, size = [], stream.batching.lm_batch
+    stop = min((number + 1) * BLOCK, stream.tokens.n_train)
+    for first in range(number * BLOCK, stop, size):
+        numbers = range(first, min(first + size, stop))
+        clean = stream.tokens.contexts(numbers.start, numbers.stop)
+        read, source = clean, np.broadcast_to(np.arange(clean.shape[1]), clean.shape)
+        if stream.stream.corruption:
+            read, source = stream.stream.corruption.corrupt(clean, numbers, stream.seed, stream.model.facts)
+        rows, places = stream.model.residual(torch.from_numpy(read)), torch.from_numpy(source.copy())
+        if stream.stream.context == "clean":
+            of_clean = stream.model.residual(torch.from_numpy(clean))
+            of_clean = of_clean[torch.arange(len(clean))[:, None], places.clamp(min=0)]
+            rows = torch.where(places[..., None] >= 0, of_clean, rows)
+        there = places >= 0 if stream.stream.rows == "untouched" else places != ABSENT
+        after = int(stream.batching.drop_bos)
+        parts.append(rows[:, after:][there[:, after:]])
+    rows = torch.cat(parts)
+    if stream.batching.max_norm_multiple is not None:
+        norms = rows.float().norm(dim=-1)
+        rows = rows[norms <= stream.batching.max_norm_multiple * norms.median()]
+    return rows
+
+
+def plain_blocks(stream) -> list[tuple]:
+    blocks, carry, size = [], None, stream.batching.batch
+    for number in range(-(-stream.tokens.n_train // BLOCK)):
+        rows = plain_rows(stream, number)
+        seed = np.random.SeedSequence([stream.seed, number]).generate_state(1, np.uint64)[0]
+        rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(int(seed) % 2**63))]
+        carry = rows[:0] if carry is None else carry
+        rows = torch.cat([carry, rows])
+        whole = len(rows) // size * size
+        blocks.append((number, carry, list(rows[:whole].split(size)) if whole else []))
+        carry = rows[whole:]
+    return blocks
+
+
+def assert_same_blocks(found: list[tuple], expected: list[tuple]) -> None:
+    for (number, carry, batches), (same, carried, expected_batches) in zip(found, expected, strict=True):
+        assert number == same and torch.equal(carry, carried)
+        assert all(torch.equal(one, other) for one, other in zip(batches, expected_batches, strict=True))
+
+
+EVERY_STREAM = [CLEAN] + [
+    {"name": "s", "corruption": corruption, "context": context, "rows": rows}
+    for corruption in (MASK, DELETE, {"kind": "delete", "p": 0})
+    for context in ("corrupted", "clean")
+    for rows in ("all", "untouched")
+]
+
+
+@pytest.mark.parametrize("entry", EVERY_STREAM)
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"batch": 48}, {"batch": 700}, {"batch": 48, "drop_bos": True}, {"batch": 48, "max_norm_multiple": 1.1}],
+)
+def test_the_buffers_hold_what_new_tensors_would_bit_for_bit(facts, tokens_folders, entry, more):
+    """Of 44 contexts, so that the last block is a short one; 700 rows are more than a block's."""
+    stream = stream_of(facts, tokens_folders, stream=entry, **more)
+    stream.tokens = stream.tokens.first(44)
+    expected = plain_blocks(stream)
+    assert_same_blocks(kept(stream), expected)
+    for start in (2, 4):
+        assert_same_blocks(kept(stream, start, expected[start][1]), expected[start:])
+
+
+@pytest.mark.parametrize("entry", [CLEAN, {"name": "fewer", "corruption": DELETE, "context": "clean"}])
+def test_every_block_is_in_the_same_memory(facts, tokens_folders, entry):
+    stream = stream_of(facts, tokens_folders, stream=entry, batch=48)
+    places = set()
+    for _ in range(2):
+        for _, carry, batches in stream.blocks():
+            assert stream._buffers.shuffled.data_ptr() == batches[0].data_ptr()
+            assert carry.untyped_storage().nbytes() == carry.nbytes  # a checkpoint's file would hold the rest too
+            places.add(tuple(buffer.data_ptr() for buffer in stream._buffers))
+    assert len(places) == 1
+
+
+def test_block_0_is_read_by_the_model_once_though_the_norm_and_then_the_training_ask_for_it(
+    facts, tokens_folders, monkeypatch
+):
+    stream, passes = stream_of(facts, tokens_folders), []
+    residual = stream.model.residual
+    monkeypatch.setattr(stream.model, "residual", lambda *given: passes.append(given) or residual(*given))
+    first = [batch.clone() for batch in islice(stream, 5)]
+    for batch in islice(stream, 5):
+        batch.div_(7)
+    assert all(map(torch.equal, first, islice(stream, 5)))
+    assert len(passes) == 3  # 10 contexts, 4 at a time
+    next(stream.blocks(1))
+    assert all(map(torch.equal, first, islice(stream, 5)))
+    assert len(passes) == 3 * 3
 
 
 # What is left out.

@@ -5,13 +5,18 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from conftest import FAMILIES, a_cell, train_settings
+from maskedsae.activations import streams
+from maskedsae.activations.language_models import LanguageModel
+from maskedsae.activations.settings import Stream
+from maskedsae.activations.streams import ActivationStream, Batching
 from maskedsae.jobs.device import check_device
 from maskedsae.jobs.errors import InputError
 from maskedsae.jobs.files import write_json
@@ -22,6 +27,8 @@ from maskedsae.saes.settings import FAST_KINDS
 from maskedsae.saes.team import Team
 from maskedsae.saes.trainers.base import known_kinds, make_trainer
 from maskedsae.scores.saebench.children import check_device_apart, run_child, start_scoring
+from maskedsae.text.tokens import Tokens
+from on_fake_cuda import STREAMS
 
 ROOT = Path(__file__).parents[2]
 
@@ -123,15 +130,17 @@ def test_under_the_cuda_build_a_child_that_scores_may_start_cuda(cuda_build):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_stream_keeps_its_tensors_on_the_gpu(cuda_build, facts, tokens_folders, tmp_path, family):
+def test_every_stream_keeps_its_tensors_on_the_gpu_and_waits_for_none_of_them(
+    cuda_build, facts, tokens_folders, tmp_path, family
+):
     write_json(tmp_path / "model.json", plain(facts[family]))
     done = python(
         *(str(ROOT / "tests/on_fake_cuda.py"), "streams", str(tmp_path / "model.json"), str(tokens_folders[family])),
         path=cuda_build,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("a mistake is seen:") == 2
-    assert len(done.stdout.splitlines()) == 2 * 6 + 2
+    assert done.stdout.count("a mistake is seen:") == 5
+    assert len(done.stdout.splitlines()) == 2 * 6 + 5
 
 
 def test_a_step_keeps_its_tensors_on_the_gpu(cuda_build):
@@ -152,9 +161,56 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
-        if name in ("_local_scalar_dense", "nonzero", "masked_select", "equal"):
+        # Indexing with a mask: how many rows that gives only the GPU knows.
+        masks = name in ("index", "index_put", "index_put_") and any(is_mask(index) for index in args[1])
+        if masks or name in ("_local_scalar_dense", "nonzero", "masked_select", "equal"):
             self.count[name] += 1
         return func(*args, **kwargs or {})
+
+
+def is_mask(index: torch.Tensor | None) -> bool:
+    return index is not None and index.dtype in (torch.bool, torch.uint8)
+
+
+def waits_of_a_stream(facts, folder, monkeypatch, given: dict, **more) -> Counter[str]:
+    """Of two blocks, without those of the language model itself: transformers has some in each forward pass."""
+    model, tokens = LanguageModel(facts, "float32", "cpu"), Tokens.open(folder)
+    forward = model._model.forward
+
+    def unseen(**inputs):
+        with _disable_current_modes():
+            return forward(**inputs)
+
+    monkeypatch.setattr(model._model, "forward", unseen)
+    batching = Batching(batch=48, block_contexts=10, lm_batch=4, **more)
+    data = ActivationStream(model, tokens, Stream.from_plain({"name": "it", **given}), 0, batching)
+    with Waits() as waits:
+        assert len(list(islice(data.blocks(), 2))) == 2
+    return waits.count
+
+
+@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_stream_adds_no_wait_to_the_language_models_own(facts, tokens_folders, monkeypatch, family, name):
+    assert waits_of_a_stream(facts[family], tokens_folders[family], monkeypatch, STREAMS[name]) == {}
+
+
+def test_only_rows_that_depend_on_the_activations_make_a_stream_wait_once_a_block(facts, tokens_folders, monkeypatch):
+    given = (facts["gpt_neox"], tokens_folders["gpt_neox"], monkeypatch, STREAMS["masked"])
+    assert waits_of_a_stream(*given, max_norm_multiple=2.0) == {"nonzero": 2}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        (lambda tensor: tensor[: len(tensor) + int(tensor.sum().item() * 0)], "_local_scalar_dense"),
+        (lambda tensor: tensor[torch.ones(len(tensor), dtype=torch.bool)], "index"),
+    ],
+)
+def test_a_wait_in_a_stream_is_seen(facts, tokens_folders, monkeypatch, wrong, name):
+    monkeypatch.setattr(streams, "to_device", lambda tensor, device: wrong(tensor))
+    given = (facts["gpt_neox"], tokens_folders["gpt_neox"], monkeypatch, STREAMS["masked"])
+    assert waits_of_a_stream(*given).keys() == {name}
 
 
 @pytest.mark.parametrize("kind", known_kinds())

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,7 @@ def test_time_scales_with_the_configuration():
     assert hours == pytest.approx(1.81 + 4 * 0.678, rel=0.01)
     assert resources.training_hours(paper(training={"tokens": 250_000_000}), pythia(config)) == pytest.approx(hours / 2)
     assert resources.training_hours(config, pythia(config, 1)) == pytest.approx(1.81 + 0.678, rel=0.01)
-    faster = paper(compute={"tflops": {"float32": 20, "bfloat16": 250}, "step_ms": 5})
+    faster = paper(compute={"tflops": {"float32": 20, "bfloat16": 250}, "step_ms": {"stock": 5}})
     assert resources.training_hours(faster, pythia(config)) == pytest.approx(hours / 2)
 
 
@@ -146,6 +147,18 @@ def test_the_saes_of_a_job_share_the_forward_pass_and_nothing_else():
     )
     assert resources.step_hours(config, four) == pytest.approx(4 * resources.step_hours(config, one))
     assert resources.step_hours(config, one) == pytest.approx(244_140 * 0.010 / 3600)
+    fast = replace(config, training=replace(config.training, step="fast"))
+    assert resources.step_hours(fast, one) == pytest.approx(244_140 * 0.005 / 3600)
+
+
+def test_tf32_makes_training_faster_and_no_score():
+    models = [dict(model) for model in yaml.safe_load((ROOT / "config.yaml").read_text())["models"]]
+    models[0]["tf32"] = True
+    config, same = paper(models=models), paper()
+    assert resources.training_hours(config, pythia(config)) == pytest.approx(1.81 / 6 + 4 * 0.678, rel=0.01)
+    for shared in (False, True):
+        hours = [resources.saebench_hours(each, "pythia-160m-deduped", shared) for each in (config, same)]
+        assert hours[0] == hours[1]
 
 
 def test_a_stream_that_drops_rows_or_reads_its_text_twice_takes_longer():

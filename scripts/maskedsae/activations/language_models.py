@@ -5,7 +5,8 @@ between its last kept block and its final norm; tests/unit/test_language_models.
 model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 
+from ..jobs.device import to_device
 from ..jobs.errors import InputError, first_line
 from ..jobs.files import read_json, sha256, write_json
 from ..jobs.hub import Repository
@@ -188,6 +190,23 @@ def with_all_weights(cls: Any, name: str, folder: str, dtype: str) -> Any:
     return model
 
 
+@contextmanager
+def tf32_products() -> Iterator[None]:
+    """Within it, products of float32 matrices may use TF32 on a GPU; nothing else computes otherwise.
+
+    torch has an older and a newer setting. The older one sets the newer one too; where they disagree, torch refuses to
+    read the older one, which its profiler and compiler do. So that one is set, and afterwards both are put back.
+    """
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        matmul.allow_tf32 = before == "tf32"
+        matmul.fp32_precision = before
+
+
 class LanguageModel:
     """A language model cut off after the layer that is read: contexts of token ids in, residual stream out."""
 
@@ -200,7 +219,12 @@ class LanguageModel:
         self._model = model.eval().requires_grad_(False).to(device)
 
     @torch.no_grad()
-    def residual(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Output of the layer (transformers' hidden_states[layer + 1]) at each position of unpadded contexts."""
-        residual: torch.Tensor = self._model(input_ids=tokens.to(self.device), use_cache=False).last_hidden_state
+    def residual(self, tokens: torch.Tensor, tf32: bool = False) -> torch.Tensor:
+        """Output of the layer (transformers' hidden_states[layer + 1]) at each position of unpadded contexts.
+
+        `tf32` is for streams; scores and quality are computed without it.
+        """
+        tokens = to_device(tokens, self.device)
+        with tf32_products() if tf32 else nullcontext():
+            residual: torch.Tensor = self._model(input_ids=tokens, use_cache=False).last_hidden_state
         return residual

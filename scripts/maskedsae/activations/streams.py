@@ -6,11 +6,13 @@ A block of contexts is the unit of forward pass, of shuffling and of restarting.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from ..jobs.device import to_device
 from ..text.tokens import Tokens
 from .corruptions.base import ABSENT, Ids
 from .language_models import LanguageModel
@@ -24,19 +26,35 @@ class Batching:
     batch: int  # rows
     block_contexts: int  # contexts that are shuffled together
     lm_batch: int  # contexts in a forward pass
+    tf32: bool = False  # whether a float32 model's matrix products may use TF32 on a GPU
     drop_bos: bool = False  # leave out the first position
     max_norm_multiple: float | None = None  # leave out rows whose norm is over this multiple of the block's median
+
+
+class Buffers(NamedTuple):
+    """The rows of one block, in memory that every block uses again."""
+
+    text: torch.Tensor  # in the order of the text
+    shuffled: torch.Tensor  # the rows left over from the block before, then this block's, as they are handed out
 
 
 class ActivationStream:
     """Batches of activations (rows x width), the same in every iteration.
 
-    dictionary_learning's `trainSAE(data=stream, ...)` takes it as it is.
+    Batches are views of one buffer. They may be changed in place, and last until the stream is asked for another block,
+    by this iteration or another: clone what you keep. dictionary_learning's `trainSAE(data=stream, ...)` takes it as it
+    is.
+
+    On a GPU, only the language model's forward pass makes the CPU wait, and `max_norm_multiple`, which depends on the
+    activations. Which rows are kept otherwise, and in which order, is computed on the CPU.
     """
 
     def __init__(self, model: LanguageModel, tokens: Tokens, stream: Stream, seed: int, batching: Batching):
         self.model, self.tokens, self.stream, self.seed, self.batching = model, tokens, stream, seed, batching
-        self._block0: torch.Tensor | None = None
+        self._buffers: Buffers | None = None
+        # The block in `text`, and its number of rows: block 0 is read twice in a row, first for the norm factor.
+        self._held: int | None = None
+        self._filled = 0
 
     @property
     def config(self) -> dict[str, Any]:
@@ -62,59 +80,80 @@ class ActivationStream:
         """
         size = self.batching.batch
         for block in range(start, -(-self.tokens.n_train // self.batching.block_contexts)):
-            rows = self._shuffled(block)
-            if carry is not None and len(carry):
-                rows = torch.cat([carry.to(rows.device), rows])
+            rows = self._shuffle(block, carry)
             whole = len(rows) - len(rows) % size
-            # Batches are views of the block's own copy, which trainSAE may scale in place.
-            yield block, carry if carry is not None else rows[:0], rows[:whole].split(size) if whole else ()
+            # A carry is a copy: a checkpoint may keep it, and its batch may be changed in place.
+            yield block, rows[:0].clone() if carry is None else carry, rows[:whole].split(size) if whole else ()
             carry = rows[whole:].clone()
 
-    def _shuffled(self, block: int) -> torch.Tensor:
-        rows = self._rows(block)
+    def _shuffle(self, block: int, carry: torch.Tensor | None) -> torch.Tensor:
+        """`carry`, then the block's rows in an order that depends on seed and block alone."""
+        text, kept = self._read(block), None
+        if self.batching.max_norm_multiple is not None:
+            norms = text.float().norm(dim=-1)
+            kept = (norms <= self.batching.max_norm_multiple * norms.median()).nonzero().flatten()
+        count = len(text if kept is None else kept)
         seed = np.random.SeedSequence([self.seed, block]).generate_state(1, np.uint64)[0]
         # Drawn on the CPU, so that the order is the same on every device.
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(int(seed) % 2**63))
-        return rows[order.to(rows.device)]
-
-    def _rows(self, block: int) -> torch.Tensor:
-        """The block's rows in the order of the text. Block 0 is kept: it is read twice, first for the norm factor."""
-        if block == 0 and self._block0 is not None:
-            return self._block0
-        first = block * self.batching.block_contexts
-        numbers = range(first, min(first + self.batching.block_contexts, self.tokens.n_train))
-        size = self.batching.lm_batch
-        parts = [numbers[start : start + size] for start in range(0, len(numbers), size)]
-        rows = torch.cat([self._forward(part) for part in parts])
-        if self.batching.max_norm_multiple is not None:
-            norms = rows.float().norm(dim=-1)
-            rows = rows[norms <= self.batching.max_norm_multiple * norms.median()]
-        self._block0 = rows if block == 0 else None
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(int(seed) % 2**63))
+        order = to_device(order, text.device)
+        assert self._buffers is not None
+        shuffled, first = self._buffers.shuffled, 0 if carry is None else len(carry)
+        if carry is not None:
+            assert first < self.batching.batch, "more rows than a block leaves over"
+            shuffled[:first] = to_device(carry, text.device)
+        rows = shuffled[: first + count]
+        torch.index_select(text, 0, order if kept is None else kept.index_select(0, order), out=rows[first:])
         return rows
 
-    def _forward(self, numbers: range) -> torch.Tensor:
-        """The rows of the contexts with these numbers, in the order of the text."""
-        clean, first = self.tokens.contexts(numbers.start, numbers.stop), int(self.batching.drop_bos)
+    def _read(self, block: int) -> torch.Tensor:
+        """The block's rows in the order of the text, until another block is read."""
+        if block != self._held:
+            self._held, self._filled = None, 0
+            first = block * self.batching.block_contexts
+            numbers = range(first, min(first + self.batching.block_contexts, self.tokens.n_train))
+            for start in range(0, len(numbers), self.batching.lm_batch):
+                self._add(numbers[start : start + self.batching.lm_batch])
+            self._held = block
+        assert self._buffers is not None
+        return self._buffers.text[: self._filled]
+
+    def _add(self, numbers: range) -> None:
+        """The rows of the contexts with these numbers, behind those that the buffer has."""
+        clean = self.tokens.contexts(numbers.start, numbers.stop)
+        places = np.arange(clean.size).reshape(clean.shape)  # of each position's row in a forward pass
         if self.stream.corruption is None:
-            return self._residual(clean)[:, first:].flatten(0, 1)
+            self._append(clean, places[:, int(self.batching.drop_bos) :].flatten())
+            return
         tokens, source = self.stream.corruption.corrupt(clean, numbers, self.seed, self.model.facts)
         kept = source >= 0 if self.stream.rows == "untouched" else source != ABSENT
-        if self.stream.context == "clean":
-            residual = self._clean_where_untouched(clean, tokens, source)
-        else:
-            residual = self._residual(tokens)
-        kept = kept[:, first:]
-        residual = residual[:, first:]
-        # Most streams keep every row, and need no copy of them.
-        return residual.flatten(0, 1) if kept.all() else residual[torch.from_numpy(kept).to(residual.device)]
+        kept[:, : int(self.batching.drop_bos)] = False
+        if self.stream.context == "corrupted":
+            self._append(tokens, places[kept])
+            return
+        # Rows of untouched tokens from the clean context; where touched ones are kept, theirs from the corrupted one.
+        rows = self._append(clean, np.where(source >= 0, places[:, :1] + source, places)[kept])
+        if self.stream.rows == "all":
+            touched = (source < 0)[kept]
+            corrupted = self._residual(tokens).index_select(0, self._index(places[kept][touched]))
+            rows.index_copy_(0, self._index(np.flatnonzero(touched)), corrupted)
 
-    def _clean_where_untouched(self, clean: Ids, tokens: Ids, source: Ids) -> torch.Tensor:
-        """Rows of untouched tokens from the clean context, and of touched ones, if kept, from the corrupted one."""
-        places, residual = torch.from_numpy(source).to(self.model.device), self._residual(clean)
-        untouched = residual[torch.arange(len(places), device=places.device)[:, None], places.clamp(min=0)]
-        if self.stream.rows == "untouched":
-            return untouched
-        return torch.where(places[..., None] >= 0, untouched, self._residual(tokens))
+    def _append(self, contexts: Ids, places: Ids) -> torch.Tensor:
+        """The rows at these places in the forward pass of these contexts, as they now are in the buffer."""
+        residual = self._residual(contexts)
+        if self._buffers is None:
+            # The first pass shows the number format. A block's rows, and what the one before it can leave over:
+            most = min(self.batching.block_contexts, self.tokens.n_train) * self.tokens.context_length
+            sizes = (most, most + self.batching.batch - 1)
+            self._buffers = Buffers(*(residual.new_empty((rows, residual.shape[1])) for rows in sizes))
+        rows = self._buffers.text[self._filled : self._filled + len(places)]
+        torch.index_select(residual, 0, self._index(places), out=rows)
+        self._filled += len(places)
+        return rows
 
     def _residual(self, contexts: Ids) -> torch.Tensor:
-        return self.model.residual(torch.from_numpy(contexts))
+        """Rows of all positions, context by context."""
+        return self.model.residual(torch.from_numpy(contexts), self.batching.tf32).flatten(0, 1)
+
+    def _index(self, places: NDArray[np.int64]) -> torch.Tensor:
+        return to_device(torch.from_numpy(places), self.model.device)

@@ -71,6 +71,7 @@ def check(config: dict[str, Any]) -> Configuration:
     _check_sizes(checked)
     _check_tables(checked)
     _check_sources(checked)
+    _check_tf32(checked)
     _check_training(checked)
     _check_ood(checked)
     _check_saebench(checked)
@@ -266,6 +267,15 @@ def _check_sources(config: Configuration) -> None:
             )
     if (config.corpus.dataset is None) == (config.corpus.files is None):
         raise InputError("configuration: corpus: give exactly one of dataset and files, and null the other")
+
+
+def _check_tf32(config: Configuration) -> None:
+    for model in config.models:
+        where = f"configuration: models: {model.name}: tf32"
+        if model.tf32 and model.dtype != "float32":
+            raise InputError(f"{where}: is for dtype float32, and this model's is {model.dtype}: set it to false")
+        if model.tf32 and config.compute.device == "cpu":
+            raise InputError(f"{where}: needs a GPU: set it to false, or compute.device to cuda")
 
 
 def _check_training(config: Configuration) -> None:

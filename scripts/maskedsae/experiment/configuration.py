@@ -29,6 +29,7 @@ class Model:
     bos: bool | None
     dtype: str
     lm_batch: int
+    tf32: bool
     gflop: float | None
 
 

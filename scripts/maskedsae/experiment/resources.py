@@ -52,8 +52,12 @@ def gpus(config: Configuration) -> int:
     return 0 if config.compute.device == "cpu" else 1
 
 
-def tflops(config: Configuration, model: Model) -> float:
-    return config.compute.tflops.bfloat16 if model.dtype == "bfloat16" else config.compute.tflops.float32
+def tflops(config: Configuration, model: Model, training: bool = False) -> float:
+    """A model's `tf32` is for training alone."""
+    formats = config.compute.tflops
+    if model.dtype == "bfloat16":
+        return formats.bfloat16
+    return formats.tf32 if training and model.tf32 else formats.float32
 
 
 def training_hours(config: Configuration, job: TrainingJob) -> float | None:
@@ -73,17 +77,14 @@ def forward_hours(config: Configuration, job: TrainingJob) -> float | None:
         return None
     passes = 2 if stream.context == "clean" and stream.rows == "all" else 1
     read = passes * config.training.tokens / stream.share_of_rows
-    return read * model.gflop / (1000 * tflops(config, model)) / 3600
+    return read * model.gflop / (1000 * tflops(config, model, training=True)) / 3600
 
 
 def step_hours(config: Configuration, job: TrainingJob) -> float:
     """Each SAE's own steps: for four, 4 x 244,140 steps x 10 ms = 2.7 h."""
-    return config.training.steps * len(job.cells) * step_ms(config) / 1000 / 3600
-
-
-def step_ms(config: Configuration) -> float:
-    """A training step of one SAE on the device."""
-    return config.compute.step_ms
+    trainers = [config.trainer_settings[cell.trainer] for cell in job.cells]
+    milliseconds = sum(getattr(config.compute.step_ms, trainer.step(config.training)) for trainer in trainers)
+    return config.training.steps * milliseconds / 1000 / 3600
 
 
 def training_gigabytes(config: Configuration, job: TrainingJob) -> float:

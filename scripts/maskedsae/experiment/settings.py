@@ -85,7 +85,7 @@ def train_settings(config: Configuration, job: TrainingJob) -> TrainJobSettings:
         for name, trainer in trainers.items()
     }
     return TrainJobSettings(
-        model=Reading(model.name, model.layer, model.dtype, model.lm_batch),
+        model=Reading(model.name, model.layer, model.dtype, model.lm_batch, model.tf32),
         stream=stream,
         stream_seed=config.stream_seed(job.cells[0].seed),
         contexts=contexts_of(config, stream),

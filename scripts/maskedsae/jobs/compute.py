@@ -8,7 +8,16 @@ class Tflops:
     """The device's sustained TFLOP/s, by number format."""
 
     float32: float
+    tf32: float
     bfloat16: float
+
+
+@dataclass(frozen=True)
+class StepMs:
+    """Milliseconds of a training step of one SAE, by `training.step`."""
+
+    stock: float
+    fast: float
 
 
 @dataclass(frozen=True)
@@ -22,5 +31,5 @@ class Compute:
     job_gigabytes: float
     job_hours: float
     tflops: Tflops
-    step_ms: float
+    step_ms: StepMs
     fetch_here: bool

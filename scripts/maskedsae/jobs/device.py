@@ -42,5 +42,13 @@ def autocast(dtype: torch.dtype, device: str) -> AbstractContextManager[Any]:
     return torch.autocast(device.split(":")[0], dtype=dtype) if dtype == torch.bfloat16 else nullcontext()
 
 
+def to_device(tensor: torch.Tensor, device: str | torch.device) -> torch.Tensor:
+    """The tensor on the device. A copy to a GPU is made while the CPU goes on, from pinned memory, which torch gives to
+    nobody else before the copy is done."""
+    if torch.device(device).type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
 def device_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"cpu ({platform.machine()})"

@@ -18,6 +18,7 @@ class Reading:
     layer: int
     dtype: str
     lm_batch: int  # contexts in a forward pass
+    tf32: bool  # whether its matrix products may use TF32
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,7 @@ def make_stream(
         batch=training.batch,
         block_contexts=max(1, training.shuffle_tokens // tokens.context_length),
         lm_batch=reading.lm_batch,
+        tf32=reading.tf32,
         drop_bos=training.drop_bos,
         max_norm_multiple=training.max_norm_multiple,
     )
