@@ -84,7 +84,7 @@ def step_hours(config: Configuration, job: TrainingJob) -> float:
     """Each SAE's own steps: for four, 4 x 244,140 steps x 10 ms = 2.7 h."""
     trainers = [config.trainer_settings[cell.trainer] for cell in job.cells]
     milliseconds = sum(getattr(config.compute.step_ms, trainer.step(config.training)) for trainer in trainers)
-    return config.training.steps * milliseconds / 1000 / 3600
+    return float(config.training.steps * milliseconds / 1000 / 3600)
 
 
 def training_gigabytes(config: Configuration, job: TrainingJob) -> float:
