@@ -17,11 +17,11 @@ from device import on_gpu, peak_gigabytes, reset_peak, timed
 from given import Found, Kit, Wrong, require
 
 from maskedsae.experiment.grid import Cell
-from maskedsae.jobs.device import autocast, set_threads
+from maskedsae.jobs.device import set_threads
 from maskedsae.jobs.files import read_json, sha256
 from maskedsae.saes import checkpoints
 from maskedsae.saes.settings import TrainJobSettings, TrainSettings
-from maskedsae.saes.trainers.base import make_trainer
+from maskedsae.saes.trainers.base import autocast, make_trainer
 from maskedsae.text.tokens import Tokens
 
 TIMED_BLOCKS = 3

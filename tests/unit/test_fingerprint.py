@@ -5,9 +5,12 @@ import shutil
 
 import pytest
 
+from checkout import configuration_of
 from maskedsae.activations.corruptions.base import known_kinds as corruption_kinds
 from maskedsae.experiment import fingerprint as module
 from maskedsae.experiment.fingerprint import exempt, fingerprint
+from maskedsae.experiment.grid import training_jobs
+from maskedsae.experiment.settings import train_settings
 from maskedsae.saes.trainers.base import known_kinds as trainer_kinds
 
 PACKAGE = module.PACKAGE
@@ -142,10 +145,10 @@ def modules_named_by_rules() -> set[str]:
     )
 
 
-# Found by their file's name: only the kinds that a stream or trainer is of are in its fingerprint.
-KINDS = {f"activations.corruptions.{kind}" for kind in corruption_kinds()} | {
-    f"saes.trainers.{kind}" for kind in trainer_kinds()
-}
+# Found by their file's name: only the kinds that a stream or trainer is of, and its step, are in its fingerprint.
+STEPS = {"saes.steps.stock", "saes.steps.fast"}
+KINDS = STEPS | {f"activations.corruptions.{kind}" for kind in corruption_kinds()}
+KINDS |= {f"saes.trainers.{kind}" for kind in trainer_kinds()}
 
 
 def test_no_module_is_forgotten():
@@ -156,6 +159,16 @@ def test_no_module_is_forgotten():
     seen_as_params = {name for name in modules if name.startswith("experiment.")}
     assert modules - reached == {name for name in modules if exempt(name)} | seen_as_params
     assert not reached & seen_as_params
+
+
+@pytest.mark.parametrize(("step", "kind", "ours"), [("stock", 0, False), ("fast", 0, True), ("fast", 1, False)])
+def test_an_sae_depends_on_the_step_that_it_takes(step, kind, ours):
+    """A trainer without a step of our own does not depend on ours."""
+    kinds = ("matryoshka_batch_topk", "jumprelu")
+    config = configuration_of({"training": {"step": step}, "trainers": list(kinds), "trainer_sets": [list(kinds)]})
+    code = train_settings(config, training_jobs(config, needed=False)[0]).code[kinds[kind]]
+    assert ("saes.steps.sparse" in code) == ("saes.steps.dense" in code) == ours
+    assert ("saes.steps.stock" in code) == (not ours)
 
 
 def test_training_depends_on_the_rooms_before_it_and_on_no_other():

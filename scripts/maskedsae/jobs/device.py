@@ -2,8 +2,6 @@
 
 import os
 import platform
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 
@@ -35,11 +33,6 @@ def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
     # cuBLAS is deterministic only with a fixed workspace (CUDA's documentation of CUBLAS_WORKSPACE_CONFIG).
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-
-
-def autocast(dtype: torch.dtype, device: str) -> AbstractContextManager[Any]:
-    """In which matrix products are made in this number format."""
-    return torch.autocast(device.split(":")[0], dtype=dtype) if dtype == torch.bfloat16 else nullcontext()
 
 
 def to_device(tensor: torch.Tensor, device: str | torch.device) -> torch.Tensor:

@@ -17,7 +17,7 @@ from ..activations.language_models import LanguageModel, read_facts
 from ..activations.settings import ModelFacts, Stream
 from ..activations.streams import ActivationStream, Batching
 from ..jobs.compute import Compute
-from ..jobs.device import autocast, check_device, set_threads
+from ..jobs.device import check_device, set_threads
 from ..jobs.errors import InputError
 from ..jobs.files import require_space
 from ..jobs.leases import Lease
@@ -30,7 +30,7 @@ from .cells import Cell
 from .learner import Learner
 from .settings import Reading, Training, TrainJobSettings, TrainSettings
 from .team import Team
-from .trainers.base import make_trainer
+from .trainers.base import autocast, make_trainer
 
 # Code that writes a trained SAE: if only this changes, a finished SAE's files are written again, without training.
 WRITERS = {"saes.publishing", "saes.quality", "saes.formats"}

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from ...jobs.device import autocast
-from ..trainers.base import Form
+from ..trainers.base import Form, autocast
 from .loss import Revived, groups_of, moved_threshold, revival
 from .weights import Weights
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import torch
 
-from ...jobs.device import autocast
-from ..trainers.base import Form
+from ..trainers.base import Form, autocast
 from .one_by_one import OneByOne
 
 

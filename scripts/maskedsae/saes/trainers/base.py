@@ -4,6 +4,7 @@ Each kind has a file of its name in this folder, with one `KIND`. The classes ar
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -82,6 +83,11 @@ def make_trainer(settings: TrainSettings, l0: int, facts: ModelFacts, device: st
     trainer = trainer_kind(settings.trainer.kind).make(**trainer_arguments(settings, l0, facts, device))
     trainer.dead_feature_threshold = settings.trainer.settings["dead_after_tokens"]  # a constant there: 10M
     return trainer
+
+
+def autocast(dtype: torch.dtype, device: str) -> AbstractContextManager[Any]:
+    """In which matrix products are made in this number format."""
+    return torch.autocast(device.split(":")[0], dtype=dtype) if dtype == torch.bfloat16 else nullcontext()
 
 
 def dead_latents(trainer: Any) -> int:
