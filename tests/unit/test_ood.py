@@ -22,7 +22,7 @@ from maskedsae.scores.ood import datasets
 from maskedsae.scores.ood.activations import Part, read_activations, to_bytes
 from maskedsae.scores.ood.last_tokens import last_residuals, token_ids, write_activations
 from maskedsae.scores.ood.latents import Encoder, most_different
-from maskedsae.scores.ood.probes import balanced_rows, first_rows, fit
+from maskedsae.scores.ood.probes import STRENGTHS, balanced_rows, first_rows, fit, logistic_regression
 from maskedsae.scores.ood.rows import TESTS, Scored, read_scores, write_scores
 from maskedsae.scores.ood.scores import divide, oracle, sae_probes
 from maskedsae.scores.ood.settings import OodTexts, SaeProbing
@@ -235,17 +235,17 @@ def test_texts_that_were_trained_on_are_left_out_of_the_tests_unless_kept():
 
 def features(kind: str, rows: int = 1024, test_rows: int = 300) -> tuple:
     """Sparse, positive and unscaled, as latents are; some carry the label, some are always zero, two are equal."""
-    rng = np.random.default_rng({"easy": 0, "hard": 1}[kind])
+    carried = {"hard": 0.4, "easy": 3, "nearly separable": 30, "separable": 60}[kind]
+    rng = np.random.default_rng(int(kind == "hard"))
     labels = rng.integers(0, 2, rows + test_rows)
     x = (rng.random((rows + test_rows, 40)) < 0.2) * rng.exponential(8.0, (rows + test_rows, 40))
-    carried = 3 if kind == "easy" else 0.4
     x[:, :6] += carried * labels[:, None] * rng.random((rows + test_rows, 6))
     x[:, 30:35], x[:, 36] = 0, x[:, 35]
     x = x.astype(np.float32)
     return x[:rows], labels[:rows], x[rows:], labels[rows:]
 
 
-@pytest.mark.parametrize("kind", ["easy", "hard"])
+@pytest.mark.parametrize("kind", ["easy", "hard", "nearly separable", "separable"])
 @pytest.mark.parametrize("penalty", ["l1", "l2"])
 def test_probes_are_those_of_the_originals_find_best_reg(penalty, kind):
     from sae_probes.utils_training import find_best_reg
@@ -258,6 +258,22 @@ def test_probes_are_those_of_the_originals_find_best_reg(penalty, kind):
     assert np.array_equal(ours.model.coef_, theirs.classifier.coef_)
     assert np.array_equal(ours.model.intercept_, theirs.classifier.intercept_)
     assert roc_auc_score(test_labels, ours.score(test_x)) == theirs.metrics.test_auc
+
+
+@pytest.mark.parametrize(("kind", "aucs_below_1"), [("easy", 10), ("nearly separable", 6), ("separable", 0)])
+def test_no_C_is_tried_after_one_whose_probe_has_auc_1(kind, aucs_below_1, monkeypatch):
+    """The original tries all ten, and takes the same."""
+    tried = []
+
+    def recorded(penalty, C, *others):
+        tried.append(C)
+        return logistic_regression(penalty, C, *others)
+
+    monkeypatch.setattr("maskedsae.scores.ood.probes.logistic_regression", recorded)
+    x, labels, _, _ = features(kind)
+    fitted = fit(x, labels, "l1", **FIT)
+    assert tried == [*STRENGTHS[: aucs_below_1 + 1], fitted.C]  # the last one is trained on all rows
+    assert (fitted.validation_auc == 1) == (kind != "easy")
 
 
 @pytest.mark.parametrize("kind", ["easy", "hard"])

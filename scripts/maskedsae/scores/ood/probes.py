@@ -71,6 +71,8 @@ def fit(x: Floats, labels: Ints, penalty: str, validation_rows: int, seed: int, 
         for C in STRENGTHS:
             model = logistic_regression(penalty, C, seed, max_iter).fit(x[:split], labels[:split])
             aucs.append(roc_auc_score(labels[split:], model.predict_proba(x[split:])[:, 1]))
+            if aucs[-1] >= 1:  # no later C is better
+                break
         best = int(np.argmax(aucs))
         order = np.random.RandomState(seed).permutation(len(labels))
         model = logistic_regression(penalty, STRENGTHS[best], seed, max_iter).fit(x[order], labels[order])
