@@ -35,7 +35,7 @@ localrules:
     figures,
 
 
-# A file that names its rule: Snakemake then need not look for it in the outputs of all rules.
+# Files taken from a rule carry it, so Snakemake need not look for them in the outputs of all rules.
 TRAINED = {file: file for name in TRAINING for file in getattr(rules, name).output}
 
 

@@ -8,8 +8,9 @@
     .venv/bin/python benchmarks/equivalence.py results/equivalence-stock results/equivalence-fast
 
 SAEs are paired by l0 and seed. A difference is counted in standard deviations over stock's seeds at that l0. Two
-one-sided t-tests (5% each) ask whether its mean is less than one such deviation, up or down: then no single-seed study
-could tell the steps apart. The 90% interval shows the same: it must lie within -1 and 1.
+one-sided t-tests (5% each) ask whether its mean is less than one such deviation, up or down: then the step moves a
+score by less than the choice of a seed does. The 90% interval shows the same: it must lie within -1 and 1. The deviation is
+itself estimated from a few seeds, which the interval does not count.
 """
 
 import argparse

@@ -35,7 +35,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from demo_run import configuration, training_job
+from demo_run import training_job
 from dictionary_learning.trainers.trainer import remove_gradient_parallel_to_decoder_directions as project
 from dictionary_learning.trainers.trainer import set_decoder_norm_to_unit_norm as set_norms
 from sae_lens import LoggingConfig, MatryoshkaBatchTopKTrainingSAE, MatryoshkaBatchTopKTrainingSAEConfig
@@ -43,7 +43,7 @@ from sae_lens.config import SAETrainerConfig
 from sae_lens.multi_sae_training_runner import MultiSAETrainingRunner, MultiSAETrainingRunnerConfig
 from sae_lens.training.multi_sae_trainer import MultiSAETrainer
 from steps import GROUPS, SHAPES, Shape, batches
-from training import L0S, MANIFEST, MODEL_FILE, OF_THE_DEMO, ours
+from training import L0S, MANIFEST, MODEL_FILE, of_the_demo, ours
 
 from maskedsae.activations.language_models import read_facts
 from maskedsae.experiment.settings import train_settings
@@ -204,11 +204,9 @@ def main() -> None:
         compare(f"{len(rows) - 1} steps of {len(shape.l0s)} SAEs, {shape.name}", prepared, repeats)
     jobs: dict[str, Any] = {}
     for step in ("fast", "stock"):
-        config = configuration(OF_THE_DEMO, {"training": {"step": step}})
-        job = training_job(config)
-        settings = train_settings(config, job)
-        jobs[f"ours, {step}"] = partial(ours, config, job, settings)
-    jobs["SAELens' runner"] = partial(run_saelens, settings)
+        config = of_the_demo(step)
+        jobs[f"ours, {step}"] = partial(ours, config)
+    jobs["SAELens' runner"] = partial(run_saelens, train_settings(config, training_job(config)))
     compare(f"job of {len(L0S)} SAEs", {name: lambda run=run: run for name, run in jobs.items()}, repeats, warm_up=1)
 
 

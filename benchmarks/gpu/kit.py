@@ -114,7 +114,7 @@ def measured(rows: dict[str, Row]) -> dict[str, Any] | None:
     if any(name not in rows or rows[name].outcome != "passed" for name in names):
         return None
     streams, steps = ([rows[name].numbers for name in group] for group in (names[:2], names[2:]))
-    # A step of the SAE that takes longer; its l0 hardly matters.
+    # Of the two shapes, the slower.
     step_ms = {way: max(found["step_ms"][way] for found in steps) for way in ("stock", "fast")}
     return {"tflops": streams[1]["tflops"] | streams[0]["tflops"], "step_ms": step_ms}
 

@@ -147,7 +147,7 @@ def test_in_float32_it_stays_with_it_until_a_choice_differs(kind, way, facts):
 
 
 @pytest.mark.parametrize("kind", FAST_KINDS)
-def test_bfloat16s_first_gradient_is_as_near_as_dictionary_learnings(kind, facts):
+def test_bfloat16s_first_gradient_is_about_as_near_to_float32s_as_dictionary_learnings(kind, facts):
     """Adam's first moment is a tenth of it. As a reference, the same in float32."""
     trainers = [trainer_of(kind, facts) for _ in range(3)]
     x = batches(1, trainers[0].ae.activation_dim)[0]
@@ -220,7 +220,7 @@ def test_the_choice_does_not_depend_on_the_batches_before():
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", FAST_KINDS)
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-def test_what_is_not_a_number_is_in_the_loss(bad, kind, way, facts):
+def test_nan_and_infinity_show_in_the_loss(bad, kind, way, facts):
     trainer = trainer_of(kind, facts)
     steps = fast(way, [trainer], kind)
     rows = batches(3, trainer.ae.activation_dim)
@@ -310,7 +310,7 @@ def test_a_dense_step_runs_without_contents(kind, precision, facts, monkeypatch)
 
 
 @pytest.mark.parametrize("kind", FAST_KINDS)
-def test_the_auxiliary_loss_is_left_out_only_where_it_is_none(kind, facts):
+def test_the_auxiliary_loss_is_left_out_only_where_it_is_zero(kind, facts):
     """The host knows late which latents are dead. Both forms of the step give the same bits while none is."""
     rows = batches(40, 32)
     ended = []

@@ -45,7 +45,7 @@ class ActivationStream:
     by this iteration or another: clone what you keep. dictionary_learning's `trainSAE(data=stream, ...)` takes it as it
     is.
 
-    On a GPU, only the language model's forward pass makes the CPU wait, and `max_norm_multiple`, which depends on the
+    On a GPU the CPU waits only for the language model's forward pass, and for `max_norm_multiple`, which depends on the
     activations. Which rows are kept otherwise, and in which order, is computed on the CPU.
     """
 
@@ -82,7 +82,7 @@ class ActivationStream:
         for block in range(start, -(-self.tokens.n_train // self.batching.block_contexts)):
             rows = self._shuffle(block, carry)
             whole = len(rows) - len(rows) % size
-            # A carry is a copy: a checkpoint may keep it, and its batch may be changed in place.
+            # A carry is a copy: a checkpoint may keep it, while the batch that its rows go into may be changed.
             yield block, rows[:0].clone() if carry is None else carry, rows[:whole].split(size) if whole else ()
             carry = rows[whole:].clone()
 
@@ -142,7 +142,8 @@ class ActivationStream:
         """The rows at these places in the forward pass of these contexts, as they now are in the buffer."""
         residual = self._residual(contexts)
         if self._buffers is None:
-            # The first pass shows the number format. A block's rows, and what the one before it can leave over:
+            # Made at the first pass, which shows the number format: for a block's rows, and for these with what the block
+            # before can leave over.
             most = min(self.batching.block_contexts, self.tokens.n_train) * self.tokens.context_length
             sizes = (most, most + self.batching.batch - 1)
             self._buffers = Buffers(*(residual.new_empty((rows, residual.shape[1])) for rows in sizes))

@@ -34,7 +34,7 @@ class Learner:
     def __init__(self, cell: Cell, folder: Path, trainer: Any, kind: str, settings: dict[str, Any], lease: Lease):
         self.cell, self.folder, self.trainer, self.lease = cell, folder, trainer, lease
         self.kind, self.settings = trainers.trainer_kind(kind), settings
-        self.way: str = settings["training"]["step"]
+        self.way: str = settings["training"]["step"]  # stock or fast; `step` is a number here
         self.step = self.block = 0
         self.loss = float("nan")  # of the last step
         self.carry: torch.Tensor | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..activations.settings import Stream
 
-FAST_KINDS = ("matryoshka_batch_topk", "batch_topk", "topk")  # of trainers, that have a step of our own
+FAST_KINDS = ("matryoshka_batch_topk", "batch_topk", "topk")  # of trainers that have a step of our own
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""SAEs that take the same step of a stream."""
+"""The SAEs of a job that are at the same step, and learn from the same batch."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -10,9 +10,9 @@ from .learner import Learner
 
 
 class Steps(Protocol):
-    """The steps of some SAEs. Losses are asked for apart, since on a GPU the answer has to be waited for."""
+    """The steps of some SAEs. Losses are read apart, since on a GPU the host has to wait for them."""
 
-    waits: bool  # whether it has
+    waits: bool  # whether reading the losses makes the host wait
 
     def __call__(self, number: int, x: torch.Tensor) -> None: ...
 

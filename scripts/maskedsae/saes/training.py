@@ -1,7 +1,8 @@
 """Training SAEs that share a stream: cells that differ in l0, trainer or seed learn side by side.
 
-The loop does with dictionary_learning's trainers what its `trainSAE` does (tests/unit/test_training.py: bit for bit),
-and in addition can stop and resume anywhere, logs without touching the training, and never leaves a file half written.
+With `training.step: stock` the loop does with dictionary_learning's trainers what its `trainSAE` does
+(tests/unit/test_training.py: bit for bit). In addition it can stop and resume anywhere, logs without touching the
+training, and never leaves a file half written.
 """
 
 import time

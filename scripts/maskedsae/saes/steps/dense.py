@@ -28,7 +28,7 @@ class DenseStep:
         return [*self.weights.state, self.trainer.ae.threshold, self.trainer.num_tokens_since_fired]
 
     def look(self) -> None:
-        """Ask the device for how many tokens a latent has been silent at most; the host waits for the answer."""
+        """Ask the device how many tokens the longest silent latent has been so; the host waits for the answer."""
         self._silent = int(self.trainer.num_tokens_since_fired.max())
 
     def start(self, x: torch.Tensor) -> None:
@@ -103,7 +103,8 @@ class DenseStep:
         if self.form.each_row:
             largest = post.topk(k, sorted=False)
             features = torch.zeros_like(post).scatter_(1, largest.indices, largest.values)
-            # A chosen one has fired, even at zero; a row without any makes the mean infinite.
+            # dictionary_learning counts a chosen latent as fired even at zero; a row without a positive one makes the
+            # mean infinite.
             fired = torch.zeros_like(self.trainer.num_tokens_since_fired, dtype=torch.bool)
             fired = fired.scatter_(0, largest.indices.flatten(), True)
             return features, fired, _smallest(largest.values.float(), 1).mean()

@@ -23,7 +23,7 @@ def moved_threshold(trainer: Any, smallest: torch.Tensor) -> torch.Tensor:
 def revival(reconstruction: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss of rebuilding the residual from dead latents, and its gradient by their reconstruction.
 
-    A loss that is no number, as where the residual does not vary, counts as none.
+    As in dictionary_learning, a NaN loss becomes 0 and an infinite one the largest float; neither has a gradient.
     """
     error = reconstruction - residual
     variance = (residual - residual.mean(0)).pow(2).sum(-1).mean()

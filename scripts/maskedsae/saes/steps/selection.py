@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# Candidates are the values over this share of the smallest one that the last step chose. Too low a share only takes
-# longer; too high a one is noticed.
+# Candidates are the values over this share of the smallest one that the last step chose. Any share gives the same
+# choice: too low a one leaves more candidates; too high a one leaves too few, and then all values are searched.
 MARGIN = 0.9
 
 
@@ -31,11 +31,11 @@ class LargestOfBatch:
         values = flat[places]
         smallest = np.partition(values, len(values) - count)[len(values) - count]
         self._smallest = float(smallest)
-        kept = places[~(values < smallest)]  # also what is not a number, which counts as the largest
+        kept = places[~(values < smallest)]  # also NaN, which counts as the largest
         return kept if len(kept) == count else np.sort(post.flatten().topk(count, sorted=False).indices.numpy())
 
     def _places_over(self, flat: Array, bound: float) -> Array:
-        """Also those of values that are not numbers: the loss must show them."""
+        """Also those of NaN: the loss must show it."""
         if self._over.shape != flat.shape:
             self._over = np.empty(flat.shape, bool)
         np.less_equal(flat, bound, out=self._over)

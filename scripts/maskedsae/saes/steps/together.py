@@ -7,7 +7,7 @@ import torch
 
 from .dense import DenseStep
 
-# Given each SAE's step, and the tensors that they change: something that does all of them and returns their losses.
+# Takes each SAE's step, and the tensors that they change; returns a function that does all and returns their losses.
 Record = Callable[[Sequence[Callable[[], torch.Tensor]], Sequence[torch.Tensor]], Callable[[], torch.Tensor]]
 
 

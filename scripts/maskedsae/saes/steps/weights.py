@@ -16,7 +16,7 @@ class Weights:
 
     def __init__(self, trainer: Any, form: Form):
         self.optimizer = trainer.optimizer
-        self.optimizer.step()  # without gradients it does nothing, but the scheduler warns where it was never called
+        self.optimizer.step()  # does nothing without gradients; if it was never called, the scheduler warns
         names = (form.encoder, form.encoder_bias, form.decoder, "b_dec")
         transposed = (not form.encoder_has_rows, False, form.encoder_has_rows, False)
         parameters = [trainer.ae.get_parameter(name) for name in names]
@@ -27,7 +27,7 @@ class Weights:
 
     @property
     def state(self) -> list[torch.Tensor]:
-        """All that a step changes: they and Adam's state."""
+        """What a step changes: the weights and Adam's state."""
         return [*self.all, *(each for kind in self._moments for each in kind)]
 
     @property

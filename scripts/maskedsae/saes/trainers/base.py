@@ -86,7 +86,7 @@ def make_trainer(settings: TrainSettings, l0: int, facts: ModelFacts, device: st
 
 
 def autocast(dtype: torch.dtype, device: str) -> AbstractContextManager[Any]:
-    """In which matrix products are made in this number format."""
+    """A context in which matrix products use this number format."""
     return torch.autocast(device.split(":")[0], dtype=dtype) if dtype == torch.bfloat16 else nullcontext()
 
 
