@@ -9,8 +9,8 @@
 
 SAEs are paired by l0 and seed. A difference is counted in standard deviations over stock's seeds at that l0. Two
 one-sided t-tests (5% each) ask whether its mean is less than one such deviation, up or down: then the step moves a
-score by less than the choice of a seed does. The 90% interval shows the same: it must lie within -1 and 1. The deviation is
-itself estimated from a few seeds, which the interval does not count.
+score by less than the choice of a seed does. The 90% interval shows the same: it must lie within -1 and 1. The
+deviation is itself estimated from a few seeds, which the interval does not count.
 """
 
 import argparse
@@ -37,7 +37,7 @@ Values = dict[str, dict[int, dict[int, float]]]  # by metric, l0 and seed
 
 def read(results: Path) -> Values:
     found: Values = defaultdict(lambda: defaultdict(dict))
-    for row in read_rows(results / "scores.csv"):
+    for row in read_rows(results / "grid_scores.csv"):
         if row.metric in METRICS and row.cell:
             found[row.metric][row.cell.l0][row.cell.seed] = row.value
     for path in results.glob("*/*/*/*/*/training.csv"):
@@ -77,7 +77,7 @@ def main() -> None:
     stock, fast = read(given.stock), read(given.fast)
     missing = [metric for metric in METRICS if metric not in stock or metric not in fast]
     if missing:
-        parser.error(f"no {', '.join(missing)} in scores.csv")
+        parser.error(f"no {', '.join(missing)} in grid_scores.csv")
     pairs = sum(map(len, stock["training.loss"].values()))
     print(f"{pairs} pairs of SAEs: {len(stock['training.loss'])} l0s, each with its seeds\n")
     print("| metric | stock's mean | sd over seeds | ours less stock's, in sd | 90% interval | within one sd |")

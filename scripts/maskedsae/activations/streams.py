@@ -142,8 +142,8 @@ class ActivationStream:
         """The rows at these places in the forward pass of these contexts, as they now are in the buffer."""
         residual = self._residual(contexts)
         if self._buffers is None:
-            # Made at the first pass, which shows the number format: for a block's rows, and for these with what the block
-            # before can leave over.
+            # Made at the first pass, which shows the number format: for a block's rows, and for these with what the
+            # block before can leave over.
             most = min(self.batching.block_contexts, self.tokens.n_train) * self.tokens.context_length
             sizes = (most, most + self.batching.batch - 1)
             self._buffers = Buffers(*(residual.new_empty((rows, residual.shape[1])) for rows in sizes))
