@@ -27,6 +27,11 @@ class Active:
         self._by_latent = torch.from_numpy(sorting(self.latents.numpy(), self.width))
         self._starts_by_latent = starts(self.latents.numpy(), self.width)
 
+    @property
+    def anywhere(self) -> torch.Tensor:
+        """Whether each latent is active in some row."""
+        return self._starts_by_latent.diff() > 0
+
     def decoded(self, group: int, decoder: torch.Tensor) -> torch.Tensor:
         """What a group adds to each row's reconstruction."""
         bounds = self.starts[group * self.batch : (group + 1) * self.batch + 1]

@@ -85,10 +85,10 @@ class SparseStep:
         return values.min() if (active.values > 0).any() else torch.zeros(())
 
     def _count_fired(self, active: Active) -> None:
-        """Tokens since each latent fired. In TopK a chosen one has fired, even at zero."""
+        """Tokens since each latent fired. In TopK a chosen one has fired, even at zero; elsewhere none is zero."""
         since = self.trainer.num_tokens_since_fired
         since += active.batch
-        since[active.latents if self.form.each_row else active.latents[active.values > 0]] = 0
+        since.masked_fill_(active.anywhere, 0)
 
     def _revive(self, dead: torch.Tensor, post: torch.Tensor, residual: torch.Tensor) -> Revived:
         """The auxiliary loss: the largest dead latents rebuild what is unexplained."""
