@@ -42,7 +42,7 @@ from sae_lens import LoggingConfig, MatryoshkaBatchTopKTrainingSAE, MatryoshkaBa
 from sae_lens.config import SAETrainerConfig
 from sae_lens.multi_sae_training_runner import MultiSAETrainingRunner, MultiSAETrainingRunnerConfig
 from sae_lens.training.multi_sae_trainer import MultiSAETrainer
-from steps import GROUPS, SHAPES, Shape, batches
+from steps import GROUPS, LR, SHAPES, Shape, batches, trainer_of
 from training import L0S, MANIFEST, MODEL_FILE, of_the_demo, ours
 
 from maskedsae.activations.language_models import read_facts
@@ -54,7 +54,7 @@ from maskedsae.scores.saebench.language_model import hooked_transformer
 from maskedsae.text.tokens import Tokens
 
 KIND = trainer_kind("matryoshka_batch_topk")
-LR, NEVER = 3e-4, 10**9  # NEVER: steps until a silent latent is dead
+NEVER = 10**9  # steps until a silent latent is dead
 STEPS = {"demo": 101, "Pythia-160M": 4}
 
 
@@ -83,9 +83,7 @@ def saelens_config(width: int, latents: int, l0: int, **more: Any) -> Matryoshka
 
 
 def trainers_of(shape: Shape) -> list[Any]:
-    given = {"steps": 10**6, "activation_dim": shape.width, "dict_size": shape.latents, "group_fractions": GROUPS}
-    given |= {"layer": 1, "lm_name": "none", "lr": LR, "warmup_steps": 0, "seed": 0, "device": "cpu"}
-    return [KIND.make(k=l0, **given) for l0 in shape.l0s]
+    return [trainer_of("matryoshka_batch_topk", shape, l0, warmup_steps=0) for l0 in shape.l0s]
 
 
 def our_steps(way: Any, trainers: list[Any], rows: Sequence[torch.Tensor]) -> Callable[[], object]:

@@ -22,6 +22,7 @@ from maskedsae.saes.steps import fast, stock
 from maskedsae.saes.trainers.base import trainer_kind
 
 DIRECTIONS, SHARE = 2000, 0.01  # of the data; the share of them that a row has
+LR = 3e-4
 GROUPS = [0.03125, 0.0625, 0.125, 0.25, 0.53125]
 
 
@@ -43,10 +44,10 @@ GROWTH = (4096, 16384, 65536)
 UNTIMED = 3
 
 
-def trainer_of(kind: str, shape: Shape, l0: int) -> Any:
+def trainer_of(kind: str, shape: Shape, l0: int, **more: Any) -> Any:
     own = {"group_fractions": GROUPS} if kind == "matryoshka_batch_topk" else {}
     given = {"steps": 10**6, "activation_dim": shape.width, "dict_size": shape.latents, "k": l0, "layer": 1}
-    return trainer_kind(kind).make(**given, **own, lm_name="none", lr=3e-4, seed=0, device="cpu")
+    return trainer_kind(kind).make(**given, **own, **more, lm_name="none", lr=LR, seed=0, device="cpu")
 
 
 def batches(shape: Shape, count: int) -> Iterator[torch.Tensor]:

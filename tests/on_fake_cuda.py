@@ -140,10 +140,19 @@ def steps() -> None:
                     torch.randn(16, 32, device="cuda").to(dtype),
                 )
                 for revive in (False, True):
-                    step.prepare(len(x))
-                    assert step(x, revive).device.type == "cuda"
+                    with NoWaits():
+                        step.prepare(len(x))
+                        assert step(x, revive).device.type == "cuda"
                 assert {each.device.type for each in step.state} == {"cuda"}
                 print(kind, dtype)
+                encode = step._encode
+                step._encode = lambda narrow, encode=encode: encode(narrow).cpu().cuda()
+                try:
+                    with NoWaits():
+                        step(x, False)
+                except Exception as error:
+                    print("a copy is seen:", str(error).splitlines()[0])
+                step._encode = encode
                 step.weights.bias = step.weights.bias.cpu()  # this must be seen
                 try:
                     step(x, False)

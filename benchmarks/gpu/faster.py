@@ -2,14 +2,14 @@
 
 import json
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from device import on_gpu, peak_gigabytes, reset_peak, timed
 from given import Found, Kit, require
-from training import LOSS_TOLERANCE, normalised, stream_of
+from training import LOSS_TOLERANCE, losses_on, normalised, stream_of
 
 from maskedsae.activations.settings import ModelFacts
 from maskedsae.saes.settings import TrainSettings
@@ -75,7 +75,7 @@ def steps(kit: Kit, name: str) -> Found:
             found.append(1000 * seconds.value / TIMED)
         return found
 
-    apart = agreement(own, facts, form, [batch.float() for batch in batches[:AGREEING_STEPS]], device)
+    apart = agreement(own, facts, [batch.float() for batch in batches[:AGREEING_STEPS]], device)
     alone_is_as_with_siblings(own, facts, form, batches, dtype, device, kit.config.l0)
     rates = card(kit, dtype)
     one = milliseconds(stock.steps_of(trainers_of(own, [kit.config.l0[0]], facts, device), [form], dtype, device))
@@ -113,16 +113,9 @@ def steps(kit: Kit, name: str) -> Found:
     return Found(words, numbers | {"step_ms": step_ms})
 
 
-def agreement(own: TrainSettings, facts: ModelFacts, form: Any, batches: list[torch.Tensor], device: str) -> float:
+def agreement(own: TrainSettings, facts: ModelFacts, batches: list[torch.Tensor], device: str) -> float:
     """How far losses of a few steps in float32 are from dictionary_learning's on the same device, at most."""
-    own, losses = replace(own, training=replace(own.training, autocast="float32")), []
-    for way in (fast, stock):
-        trainer = make_trainer(own, 20, facts, device)
-        trainer.ae.load_state_dict(make_trainer(own, 20, facts, "cpu").ae.state_dict())
-        take = way.steps_of([trainer], [form], torch.float32, device)
-        for number, x in enumerate(batches):
-            take(number, x.clone())
-        losses.append([row[0] for row in take.losses()])
+    losses = [losses_on(own, 20, facts, batches, device, way) for way in (fast, stock)]
     apart = max(abs(here - there) / abs(there) for here, there in zip(*losses, strict=True))
     require(apart <= LOSS_TOLERANCE, f"a loss is {apart:.2g} of its size away from stock's: {losses}")
     return float(apart)

@@ -39,6 +39,8 @@ STEPS = (
     Step("shared", 180, ("texts",)),
     Step("scores", 180, ("shared", f"train {PYTHIA}")),
     Step("ood", 120, (f"train {PYTHIA}",)),
+    *(Step(f"train {shape} fast", 120, (f"steps {shape}",)) for shape in (PYTHIA, GEMMA)),
+    *(Step(f"resume {shape} fast", 180, (f"train {shape} fast",)) for shape in (PYTHIA, GEMMA)),
     *(Step(f"resume {shape}", 180, (f"train {shape}",)) for shape in (PYTHIA, GEMMA)),
 )
 
@@ -58,10 +60,10 @@ class Row:
         gigabytes = self.numbers.get("gigabytes")
         memory = "-" if gigabytes is None else f"{gigabytes:.1f}"
         outcome = self.outcome if self.outcome == "passed" else self.outcome.upper()
-        return f"{self.step:<22} {outcome:<8} {self.seconds:>7.1f} {memory:>7}  {self.words}"
+        return f"{self.step:<26} {outcome:<8} {self.seconds:>7.1f} {memory:>7}  {self.words}"
 
 
-HEADER = f"{'step':<22} {'':<8} {'seconds':>7} {'GPU GB':>7}  found"
+HEADER = f"{'step':<26} {'':<8} {'seconds':>7} {'GPU GB':>7}  found"
 
 
 def run(step: Step, small: bool, rows: dict[str, Row], until: float) -> Row:

@@ -3,10 +3,10 @@
 import csv
 import math
 import signal
-import statistics
 import subprocess
 import sys
 import time
+from contextlib import chdir
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -21,11 +21,11 @@ from maskedsae.jobs.device import set_threads
 from maskedsae.jobs.files import read_json, sha256
 from maskedsae.saes import checkpoints
 from maskedsae.saes.settings import TrainJobSettings, TrainSettings
-from maskedsae.saes.trainers.base import autocast, make_trainer
+from maskedsae.saes.steps import stock
+from maskedsae.saes.trainers.base import make_trainer, trainer_kind
 from maskedsae.text.tokens import Tokens
 
 TIMED_BLOCKS = 3
-TIMED_STEPS, UNTIMED_STEPS = 50, 10
 AGREEING_STEPS, AGREEING_ROWS = 10, 512
 
 # How far the device may be from the CPU. The residual stream: relative size of the difference, float32 from float64
@@ -63,7 +63,7 @@ def tokens_per_second(kit: Kit, data: Any) -> tuple[float, Any]:
 
 
 def stream(kit: Kit, name: str) -> Found:
-    """Tokens a second through the language model, and milliseconds of a training step of each SAE."""
+    """Tokens a second through the language model."""
     from maskedsae.saes.training import make_stream
 
     settings, entry = kit.training(name), kit.config.model(name)
@@ -78,33 +78,12 @@ def stream(kit: Kit, name: str) -> Found:
     same = len(batches) == len(again) and all(map(torch.equal, batches, again))
     require(same, f"the stream, started at block {block}, gives other bits than when it is read through")
     assert entry.gflop is not None
-    batch = normalised(batches[0], getattr(torch, settings.training.autocast))
-    del other, again, batches
-    step_ms = {l0: step_milliseconds(kit, settings, l0, data, batch) for l0 in kit.config.l0}
     rates = {entry.dtype: speed * entry.gflop / 1000}
     if entry.dtype == "float32" and on_gpu(kit.device):
         data.batching = replace(data.batching, tf32=True)
         rates["tf32"] = tokens_per_second(kit, data)[0] * entry.gflop / 1000
-    words = f"{speed:,.0f} tokens/s (TFLOP/s: {', '.join(f'{key} {rate:.3g}' for key, rate in rates.items())}); "
-    words += f"a training step of an SAE {statistics.mean(step_ms.values()):.3g} ms"
-    numbers = {"tokens_per_second": speed, "tflops": rates, "dtype": entry.dtype, "gigabytes": peak}
-    return Found(words, numbers | {"step_ms": step_ms})
-
-
-def step_milliseconds(kit: Kit, settings: TrainJobSettings, l0: int, data: Any, batch: torch.Tensor) -> float:
-    """A step of the trainer, without the stream; the mean of many, after some that are not counted."""
-    cell = kit.job(data.model.name).cells[0]
-    own = settings.for_cell(cell.trainer, cell.seed)
-    trainer = make_trainer(own, l0, data.model.facts, kit.device)
-    # All latents count as dead until they fire, so that the auxiliary loss is in the time, as in most of a long run.
-    trainer.num_tokens_since_fired.fill_(trainer.dead_feature_threshold)
-    with autocast(batch.dtype, kit.device):
-        for step in range(UNTIMED_STEPS):
-            trainer.update(step, batch)
-        with timed(kit.device) as seconds:
-            for step in range(TIMED_STEPS):
-                trainer.update(UNTIMED_STEPS + step, batch)
-    return 1000 * seconds.value / TIMED_STEPS
+    words = f"{speed:,.0f} tokens/s (TFLOP/s: {', '.join(f'{key} {rate:.3g}' for key, rate in rates.items())})"
+    return Found(words, {"tokens_per_second": speed, "tflops": rates, "dtype": entry.dtype, "gigabytes": peak})
 
 
 def agreement(kit: Kit, name: str) -> Found:
@@ -136,21 +115,32 @@ def agreement(kit: Kit, name: str) -> Found:
     return Found(words, {"residual_stream": difference, "loss": apart, "losses": losses, "losses_on_cpu": on_cpu})
 
 
-def losses_on(settings: TrainSettings, l0: int, facts: Any, batches: list[torch.Tensor], device: str) -> list[float]:
+def losses_on(
+    settings: TrainSettings, l0: int, facts: Any, batches: list[torch.Tensor], device: str, way: Any = stock
+) -> list[float]:
+    """Of float32 steps."""
     trainer = make_trainer(settings, l0, facts, device)
     # The same first weights, whichever device they were drawn on.
     trainer.ae.load_state_dict(make_trainer(settings, l0, facts, "cpu").ae.state_dict())
-    return [float(trainer.update(step, batch.to(device))) for step, batch in enumerate(batches)]
+    steps = way.steps_of([trainer], [trainer_kind(settings.trainer.kind).form], torch.float32, device)
+    for number, x in enumerate(batches):
+        steps(number, x.to(device))
+    return [row[0] for row in steps.losses()]
 
 
-def train(kit: Kit, name: str, checkpoint_minutes: str = "60") -> Found:
-    """The training job of a model: all its l0s side by side, quality and files."""
+def train(kit: Kit, name: str, step: str = "stock", checkpoint_minutes: str = "60") -> Found:
+    """The training job of a model: all its l0s side by side, quality and files; `fast` in a folder of its own."""
+    if step != "stock" and Path.cwd().name != step:
+        with chdir(link_inputs(kit, name, Path(step))):
+            return train(kit, name, step, checkpoint_minutes)
     from maskedsae.saes.training import train_job
 
     job, training = kit.job(name), kit.config.training
     compute = replace(kit.config.compute, checkpoint_minutes=float(checkpoint_minutes))
+    settings = kit.training(name)
+    settings = replace(settings, training=replace(settings.training, step=step))
     reset_peak(kit.device)
-    train_job(job.files(), kit.training(name), kit.facts(name), kit.tokens(name), compute)
+    train_job(job.files(), settings, kit.facts(name), kit.tokens(name), compute)
     peak = peak_gigabytes(kit.device)
     missing = [file for file in job.files() if not Path(file).exists()]
     require(not missing, f"{missing[:1]} was not written")
@@ -178,23 +168,29 @@ def logged(cell: Cell) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-def resume(kit: Kit, name: str) -> Found:
-    """The same job once more in a folder of its own, killed when it has a checkpoint, and started again."""
-    job, folder = kit.job(name), Path("resumed")
+def link_inputs(kit: Kit, name: str, folder: Path) -> Path:
+    """A folder in which the job finds what it reads, and makes its own."""
     for path in (kit.corpus.parent, kit.facts(name), kit.tokens(name).parent):
         link = folder / path
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.exists():
             link.symlink_to(path.absolute())
-    states = [folder / cell.folder / "checkpoint" / "state.pt" for cell in job.cells]
-    often = f"train {name} 0.001"  # with a checkpoint after every block
+    return folder
+
+
+def resume(kit: Kit, name: str, step: str = "stock") -> Found:
+    """The same job once more in a folder of its own, killed when it has a checkpoint, and started again."""
+    job, folder = kit.job(name), link_inputs(kit, name, Path("resumed"))
+    inner = Path() if step == "stock" else Path(step)
+    states = [folder / inner / cell.folder / "checkpoint" / "state.pt" for cell in job.cells]
+    often = f"train {name} {step} 0.001"  # with a checkpoint after every block
     killed = start(kit, often, folder)
     while killed.poll() is None and not all(state.exists() for state in states):
         time.sleep(0.05)
     time.sleep(0.2)  # in the middle of the next block
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    finished = [cell.l0 for cell in job.cells if (folder / cell.folder / "sae" / "ae.pt").exists()]
+    finished = [cell.l0 for cell in job.cells if (folder / inner / cell.folder / "sae" / "ae.pt").exists()]
     require(not finished, "the job was done, or had failed, before it could be killed: see the step's log")
     stopped = [state["step"] for state in map(checkpoints.load, states) if state]
     steps = kit.config.training.steps
@@ -202,7 +198,7 @@ def resume(kit: Kit, name: str) -> Found:
     require(going_on, f"killed with checkpoints at steps {stopped} of {steps}: nothing to go on from")
     require(start(kit, often, folder).wait() == 0, "started again, the job failed: see the step's log")
     for cell in job.cells:
-        files = [root / cell.folder / "sae" / "ae.pt" for root in (Path(), folder)]
+        files = [root / inner / cell.folder / "sae" / "ae.pt" for root in (Path(), folder)]
         if sha256(files[0]) != sha256(files[1]):
             whole, resumed = (torch.load(file, map_location="cpu") for file in files)
             apart = {key: (whole[key].float() - resumed[key].float()).abs().max().item() for key in whole}

@@ -171,6 +171,14 @@ def test_an_sae_depends_on_the_step_that_it_takes(step, kind, ours):
     assert ("saes.steps.stock" in code) == (not ours)
 
 
+def test_a_job_without_a_trainer_that_has_a_step_of_our_own_is_the_same_whichever_is_asked_for():
+    jobs = []
+    for step in ("stock", "fast"):
+        config = configuration_of({"training": {"step": step}, "trainers": ["jumprelu"]})
+        jobs.append(train_settings(config, training_jobs(config, needed=False)[0]))
+    assert jobs[0] == jobs[1]
+
+
 def test_training_depends_on_the_rooms_before_it_and_on_no_other():
     """A line that decides weights lives in text, activations or saes, and nothing else can train anything again."""
     rooms = {name.split(".")[0] for entry in ("saes.training", *KINDS) for name in fingerprint(entry)}

@@ -366,7 +366,7 @@ def test_a_cell_that_another_has_taken_over_is_not_written(moment, given, tmp_pa
     place, name = {
         "old checkpoint": (learners.checkpoints, "load"),
         "start of the log": (training, "require_space"),
-        "log": (learners.Learner, "took"),
+        "log": (learners.Learner, "record_losses"),
         "checkpoint": (training, "save_all"),
         "the files": (learners.Learner, "finish"),
         "quality": (training.publishing.quality, "measure"),

@@ -84,13 +84,16 @@ def train_settings(config: Configuration, job: TrainingJob) -> TrainJobSettings:
         name: (*code, f"saes.trainers.{trainer.kind}", f"saes.steps.{trainer.step(config.training)}")
         for name, trainer in trainers.items()
     }
+    # A job whose trainers all keep stock's step does not depend on which one is asked for.
+    some_take_it = config.training.step in {trainer.step(config.training) for trainer in trainers.values()}
+    training = config.training if some_take_it else replace(config.training, step="stock")
     return TrainJobSettings(
         model=Reading(model.name, model.layer, model.dtype, model.lm_batch, model.tf32),
         stream=stream,
         stream_seed=config.stream_seed(job.cells[0].seed),
         contexts=contexts_of(config, stream),
         trainers=trainers,
-        training=config.training,
+        training=training,
         code={name: fingerprint(*names) for name, names in modules.items()},
     )
 

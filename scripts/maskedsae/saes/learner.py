@@ -105,7 +105,7 @@ class Learner:
         if not self.runs or {**self.runs[-1], "from_step": None} != {**run, "from_step": None}:
             self.runs.append(run | {"from_step": self.step})
 
-    def took(self, losses: Sequence[float]) -> None:
+    def record_losses(self, losses: Sequence[float]) -> None:
         """Its last steps had these losses."""
         for number, loss in enumerate(losses, self.step - len(losses)):
             self.loss = loss

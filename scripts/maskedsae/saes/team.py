@@ -46,5 +46,5 @@ class Team:
         for learners, steps in self._groups:
             rows = steps.losses()
             for number, learner in enumerate(learners):
-                learner.took([losses[number] for losses in rows])
+                learner.record_losses([losses[number] for losses in rows])
         return [learner for learner in fine if learner.diverged]

@@ -31,7 +31,7 @@ from .cells import Cell
 from .learner import Learner
 from .settings import Reading, Training, TrainJobSettings, TrainSettings
 from .team import Team
-from .trainers.base import autocast, make_trainer
+from .trainers.base import autocast, make_trainer, trainer_kind
 
 # Code that writes a trained SAE: if only this changes, a finished SAE's files are written again, without training.
 WRITERS = {"saes.publishing", "saes.quality", "saes.formats"}
@@ -61,7 +61,7 @@ def train_cells(
         for cell, folder in folders.items():
             lease = stack.enter_context(Lease(folder / "checkpoint"))
             own = settings.for_cell(cell.trainer, cell.seed)
-            if own.training.step != settings.training.step:
+            if trainer_kind(own.trainer.kind).form is None:
                 log.info(
                     "%s: %s takes dictionary_learning's own steps, since it has no others", cell.words, own.trainer.kind
                 )
@@ -149,6 +149,7 @@ def learn_all(learners: list[Learner], stream: ActivationStream, training: Train
                 going = [learner for learner in learners if learner.step == step and not learner.diverged]
                 if going != team.learners:
                     settle(team, block, carry)
+                    going = [learner for learner in going if not learner.diverged]
                     team = Team(going, dtype, compute.device)
                 logged = step % compute.log_every == 0 or step == steps - 1
                 measures = [learner.measure(x, autocast(dtype, compute.device)) for learner in going if logged]
@@ -165,6 +166,7 @@ def learn_all(learners: list[Learner], stream: ActivationStream, training: Train
                 progress.advance(1, f"loss {losses}" if losses else "")
             if step == steps or all(learner.diverged for learner in learners):
                 break
+    settle(team, block, carry)
     if step < steps and not all(learner.diverged for learner in learners):
         raise InputError(
             f"{stream.model.name}: the stream ended after {step:,} of {steps:,} steps: more than one activation in a "

@@ -20,6 +20,7 @@ class DenseStep:
         self.weights = Weights(trainer, form)
         self._sizes, self._shares = (list(each) for each in zip(*groups_of(trainer), strict=True))
         self._rate = torch.zeros_like(self.weights.bias[0])
+        self._revives = False
         self.look()
 
     @property
@@ -37,9 +38,12 @@ class DenseStep:
             self.weights.bias.copy_(self.form.median(x))
 
     def revives(self, batch: int) -> bool:
-        """Whether a latent may be dead in the next step. Where none can be, the auxiliary loss is left out: with no
-        dead latent it is 0, and so are its gradients."""
-        return bool(self.trainer.auxk_alpha) and self._silent + batch >= self.trainer.dead_feature_threshold
+        """Whether a latent may be dead in the next step, or might have been in an earlier one. Before that the
+        auxiliary loss is left out: with no dead latent it is 0, and so are its gradients. (A change back and forth
+        would be a new recording each time.)"""
+        may_be = self._silent + batch >= self.trainer.dead_feature_threshold
+        self._revives = self._revives or (may_be and bool(self.trainer.auxk_alpha))
+        return self._revives
 
     def prepare(self, batch: int) -> None:
         """The host's part of a step, before the device's."""
@@ -56,7 +60,7 @@ class DenseStep:
         narrow = centred.to(self.dtype)
         post = self._encode(narrow)
         features, fired, smallest = self._largest(post)
-        started = weights.steps > trainer.threshold_start_step
+        started = weights.steps > trainer.threshold_start_step  # as many steps were made as this one's number says
         threshold, since = trainer.ae.threshold, trainer.num_tokens_since_fired
         threshold.copy_(torch.where(started, moved_threshold(trainer, smallest), threshold))
         since.copy_(torch.where(fired, 0, since + len(x)))

@@ -6,15 +6,20 @@ import torch
 
 WARM_UP = 3  # runs before the recording, for what libraries set up when they are first used
 
+_streams: list[torch.cuda.Stream] = []  # used again: for each that it is used in, cuBLAS keeps a workspace
+
 
 def record(branches: Sequence[Callable[[], torch.Tensor]], state: Sequence[torch.Tensor]) -> Callable[[], torch.Tensor]:
     """A graph of the branches, each in a CUDA stream of its own: what one computes cannot depend on which others there
     are. The warm-up is undone in `state`, so that every step of a training is a replay."""
-    streams = [torch.cuda.Stream() for _ in branches]
+    while len(_streams) < len(branches):
+        _streams.append(torch.cuda.Stream())
+    streams = _streams[: len(branches)]
     before = [each.clone() for each in state]
     for _ in range(WARM_UP):
         _run(branches, streams)
     torch._foreach_copy_(list(state), before)
+    del before  # as large as all SAEs; the recording needs memory too
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         losses = _run(branches, streams)

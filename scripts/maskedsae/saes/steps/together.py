@@ -17,6 +17,7 @@ class Together:
     def __init__(self, steps: Sequence[DenseStep], record: Record):
         self._steps, self._record = steps, record
         self._recorded: object = None  # what the recording is for
+        self._run: Callable[[], torch.Tensor] | None = None
         self._losses: list[torch.Tensor] = []
 
     def __call__(self, number: int, x: torch.Tensor) -> None:
@@ -26,12 +27,14 @@ class Together:
         revive = [step.revives(len(x)) for step in self._steps]
         if self._recorded != (x.shape, x.dtype, revive):
             self._recorded = (x.shape, x.dtype, revive)
+            self._run = None  # the memory of the one before is needed
             self._x = x.clone()
             branches = [partial(step, self._x, dead) for step, dead in zip(self._steps, revive, strict=True)]
             self._run = self._record(branches, [each for step in self._steps for each in step.state])
         self._x.copy_(x)
         for step in self._steps:
             step.prepare(len(x))
+        assert self._run is not None
         self._losses.append(self._run().clone())
 
     def losses(self) -> list[list[float]]:
