@@ -166,7 +166,8 @@ def learn_all(learners: list[Learner], stream: ActivationStream, training: Train
                 progress.advance(1, f"loss {losses}" if losses else "")
             if step == steps or all(learner.diverged for learner in learners):
                 break
-    settle(team, block, carry)
+    if team.learners:  # otherwise the stream had no block left
+        settle(team, block, carry)
     if step < steps and not all(learner.diverged for learner in learners):
         raise InputError(
             f"{stream.model.name}: the stream ended after {step:,} of {steps:,} steps: more than one activation in a "
