@@ -110,8 +110,8 @@ def test_a_pulled_change_that_cannot_change_a_number_redoes_nothing(checkout):
     for path in (checkout.folder / "scripts").rglob("*.py"):
         path.write_text("# A comment.\n\n\n" + path.read_text())
     checkout.edit("scripts/maskedsae/saes/training.py", '"""', '"""Better said. ')
-    shuffle = "        rows = self._rows(block)\n"
-    checkout.edit("scripts/maskedsae/activations/streams.py", shuffle, f'        """Said."""\n\n{shuffle}')
+    shuffle = "            rows = self._shuffle(block, carry)\n"
+    checkout.edit("scripts/maskedsae/activations/streams.py", shuffle, f'            """Said."""\n\n{shuffle}')
     for name in ("train", "data", "ood"):
         checkout.edit(f"rules/{name}.smk", "\n", "\n# A comment.\n")
     checkout.append("scripts/maskedsae/jobs/progress.py", "\n\nCHANGED = 1\n")
