@@ -121,7 +121,7 @@ def probed_rows() -> list[Scored]:
     return [Scored(*key, np.arange(4), np.arange(4) % 2, np.arange(4.0)) for key in sets]
 
 
-def write_run(folder: Path, config: dict, dead: int = 10) -> None:
+def write_run(folder: Path, config: dict, dead: int = 10, step: str = "stock") -> None:
     """All that the report's rules read, in `folder`, which is the working directory."""
     shown = shown_of(config)
     results = folder / "results" / shown.run
@@ -137,7 +137,7 @@ def write_run(folder: Path, config: dict, dead: int = 10) -> None:
         (sae / "quality.json").write_text(json.dumps(quality))
         facts = {"revision": "abc", "versions": {"python": "3.11", "torch": "2.13.0", "cuda": None}}
         facts |= {"device": "cpu (x86_64)", "tokens": 921600, "steps": 1800}
-        facts |= {"trained_with": [cell.name], "wall_seconds": 60, "settings": {"training": {"step": "stock"}}}
+        facts |= {"trained_with": [cell.name], "wall_seconds": 60, "settings": {"training": {"step": step}}}
         (sae / "provenance.json").write_text(json.dumps(facts))
         (sae.parent / "scores").mkdir()
         write_scores(sae.parent / "scores" / "ood_rows.csv", probed_rows())

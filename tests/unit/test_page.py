@@ -169,6 +169,13 @@ def test_more_than_half_of_the_latents_dead_is_warned_of(page, tmp_path):
     assert "More than half of the latents are dead in pythia-demo clean l0 8 (51%)" in dead.text
 
 
+def test_it_says_whose_step_trained_the_saes(page, tmp_path):
+    """So whoever trains the paper's grid with ours says so in the report."""
+    assert "Each stepdictionary_learning's own (training.step: stock)" in page.text
+    fast = Page(make_page(tmp_path, step="fast").read_text())
+    assert "Each stepours, dictionary_learning's arithmetic up to rounding (training.step: fast; docs" in fast.text
+
+
 def test_a_demo_says_so_at_the_top_and_on_every_figure(page):
     assert tables.DEMO in page.text.split("Contents")[0][:600]
     svgs = re.findall(r"<svg.*?</svg>", page.source, re.DOTALL)
