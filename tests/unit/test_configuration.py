@@ -290,6 +290,7 @@ def test_the_schema_and_the_papers_configuration_have_the_same_keys():
     config = keys_of({key: value for key, value in PAPER.items() if key != "world"})
     # Lists that are null in the paper's configuration, settings that are for overlays alone, and what has a default.
     empty = (".world", ".corpus.files[]", ".saebench.data.revisions[]", ".streams[]", ".trainer_sets[]")
+    empty += tuple(f".analysis.{key}[]" for key in ("arms", "models", "l0", "baseline_l0"))
     described = {key for key in keys_of_schema(schema, schema) if not key.startswith(empty)}
     described -= {key for key in described if key.endswith((".kind", ".dict_size")) and key.startswith(".trainer_")}
     assert {key for key in config if not key.startswith(".streams[]")} == described

@@ -20,6 +20,11 @@ class Metric:
     key: str
     inverted: bool = False  # SAEBench gives the share of absorbed features, the paper that of the others
 
+    @property
+    def file(self) -> str:
+        """The stem of the score file that it is in."""
+        return self.key.split(".")[0]
+
     def scaled(self, value: float) -> float:
         """As the paper prints it: percent."""
         return 100 * (1 - value if self.inverted else value)
@@ -34,3 +39,14 @@ def paper_metrics(explained_variance: str, n: int, k: int) -> list[Metric]:
         Metric("tpp", "TPP", f"tpp.tpp_threshold_{n}_total_metric"),
         Metric("scr", "SCR", f"scr.scr_metric_threshold_{n}"),
     ]
+
+
+def endpoints(explained_variance: str, n: int, k: int) -> dict[str, Metric]:
+    """The scores that section `analysis` may name: the paper's and ours."""
+    ours = [
+        Metric(
+            "absorption_fraction", "Absorption Fraction", "absorption.mean_absorption_fraction_score", inverted=True
+        ),
+        Metric("ood", "OOD AUC", "ood.auc"),
+    ]
+    return {metric.name: metric for metric in (*paper_metrics(explained_variance, n, k), *ours)}

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...activations.settings import Stream
-from ...inference.equal_l0 import TOLERANCE, baseline_at_l0_of
+from ...inference.equal_l0 import TOLERANCE
 from ...scores.metrics import ACHIEVED_L0
 from ..contents import is_tradeoff
 from ..style import GRID, MUTED, PAPER
@@ -50,34 +49,6 @@ def metrics_nominal(grid: Grid, note: str) -> Figure:
         points(axes, l0s, scaled(values), 100 * deviations, grid.looks[stream.name])
 
     return _small_multiples(grid, note, "nominal l0", draw)
-
-
-def metrics_achieved(grid: Grid, note: str) -> Figure:
-    """A dotted line connects a masked SAE with the baseline, interpolated at its l0."""
-
-    def draw(axes: Axes, model: str, stream: Stream, key: str, scaled: Scale) -> None:
-        nominals, values, deviations = grid.curve(model, stream, key)
-        l0s, look = grid.achieved(model, stream), grid.looks[stream.name]
-        points(axes, l0s, scaled(values), 100 * deviations, look)
-        baseline = next((other for other in grid.streams(model) if other.is_baseline), None)
-        if baseline and not stream.is_baseline:
-            for nominal, l0, value in zip(nominals, l0s, values, strict=True):
-                interpolated = _baseline_at(grid, model, stream, baseline, nominal, key)
-                if interpolated is not None:
-                    gap: dict[str, Any] = {"color": look.light, "linewidth": 0.9, "linestyle": ":"}
-                    axes.plot([l0, l0], scaled(np.array([value, interpolated])), **gap)
-
-    return _small_multiples(grid, note, "l0 on clean text", draw)
-
-
-def _baseline_at(grid: Grid, model: str, stream: Stream, baseline: Stream, l0: int, key: str) -> float | None:
-    """As in the tables: for each seed at its own l0, then the mean; None if one of them is not known."""
-    l0s = grid.l0s(model, baseline)
-    baselines = zip(*(grid.cells(model, baseline, baseline_l0) for baseline_l0 in l0s), strict=True)  # of each seed
-    pairs = zip(grid.cells(model, stream, l0), baselines, strict=True)
-    found = [baseline_at_l0_of(*pair, key, grid.scores) for pair in pairs]
-    known = [value for value in found if value is not None]
-    return float(np.mean(known)) if len(known) == len(found) else None
 
 
 def _small_multiples(
