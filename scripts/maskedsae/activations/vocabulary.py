@@ -38,7 +38,7 @@ class ModelVocabulary:
     @cached_property
     def word_edges(self) -> NDArray[np.bool_]:
         """2 x tokens: whether a token's text begins, and ends, with a character of a word: a letter, a digit or an
-        accent, or a part of a character that is several tokens. Of special tokens neither does."""
+        accent, or a part of a character that is several tokens, whatever it is. Of special tokens neither does."""
         tokenizer = tokenizer_of(self._facts)
         # Behind another token, since a sentencepiece tokenizer drops a text's first space.
         texts = tokenizer.batch_decode(
