@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
+from maskedsae.activations.settings import Stream
 from maskedsae.experiment import outputs, settings
 from maskedsae.inference.paired import differences
 from maskedsae.inference.published import read_published
@@ -22,7 +23,7 @@ from maskedsae.report.figures import draw as drawing
 from maskedsae.report.html import table_html
 from maskedsae.report.page import write_page
 from maskedsae.report.settings import FigureSettings, PageSettings
-from maskedsae.report.style import looks
+from maskedsae.report.style import label, looks
 from maskedsae.report.tables import make_tables
 from maskedsae.report.writers import to_csv, to_latex, to_markdown
 from maskedsae.saes.cells import Cell
@@ -190,6 +191,21 @@ def test_two_that_are_the_same_in_words_have_their_names_in_the_legend():
     own = {"mask30": "masked, p = 0.3 (mask30)", "again30": "masked, p = 0.3 (again30)"}
     assert labels == LABELS | own
     assert len({look.light for look in found.looks.values()}) == 6
+
+
+def test_every_setting_of_a_stream_is_in_its_words():
+    mask = {"kind": "mask", "p": 0.3, "string": " ..."}
+    entries = {
+        "masked, p = 0.3, string = “ ...”": {"corruption": mask},
+        "masked word by word, p = 0.3": {"corruption": {"kind": "mask_words", "p": 0.3}},
+        "replaced, p = 0, its effect as noise, untouched rows": {
+            "corruption": {"kind": "replace", "p": 0},
+            "context": "noise",
+            "rows": "untouched",
+        },
+    }
+    streams = [Stream.from_plain({"name": f"s{number}"} | entry) for number, entry in enumerate(entries.values())]
+    assert [label(stream, streams) for stream in streams] == list(entries)
 
 
 def test_curves_are_of_their_own_stream(run):

@@ -48,7 +48,7 @@ WRONG = [
     ("seeds_per_stream", 0, "seeds_per_stream: 0 is out of range: it must be at least 1"),
     ("streams.1.corruption", {"kind": "mask", "p": 0.1}, "streams[1].p: given beside corruption, which has its own"),
     ("streams.0.corruption", {"p": 0.1}, "streams[0].corruption.kind: missing"),
-    ("streams.0.corruption", {"kind": "masc", "p": 0.1}, "kind: masc is not one of delete, mask (did you mean mask?)"),
+    ("streams.0.corruption", {"kind": "masc", "p": 0.1}, "masc is not one of delete, mask, mask_words, replace ("),
     ("streams.0.corruption", {"kind": "mask"}, "streams[0].corruption.p: missing"),
     ("streams.0.corruption", {"kind": "mask", "p": "0.1"}, "streams[0].corruption.p: '0.1' is not float"),
     ("streams.0.corruption", {"kind": "mask", "p": 1.5}, "streams[0].corruption.p: 1.5 is out of range"),
