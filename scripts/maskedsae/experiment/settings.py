@@ -160,12 +160,14 @@ def shown(config: Configuration) -> Shown:
     return Shown(
         run=config.run,
         tables=shown_tables(config),
-        models=tuple(ShownModel(model.name, model.hub, model.path, model.layer) for model in config.models),
+        models=tuple(part_of(ShownModel, model) for model in config.models),
         streams=config.streams,
         trainers=tuple(config.trainer_settings[name] for name in config.trainers),
         seeds=config.seeds,
         mask=config.mask,
-        tokens=config.training.tokens,
+        corpus=plain(config.corpus),
+        tokens=plain(config.tokens),
+        training=plain(config.training),
         saebench=saebench | {"data": {"source": config.saebench.data.source}},
         ood=plain(config.ood),
         report=config.report,
@@ -183,8 +185,8 @@ def difference_settings(config: Configuration) -> DifferenceSettings:
 
 
 def figure_settings(config: Configuration, drawn: DrawnFigure) -> FigureSettings:
-    # How SAEs were scored affects figures only through the scores.
-    seen = replace(shown(config), saebench={}, ood={})
+    # How SAEs were trained and scored affects figures only through the scores.
+    seen = replace(shown(config), corpus={}, tokens={}, training={}, saebench={}, ood={})
     return FigureSettings(drawn.figure, drawn.trainer, config.ood.ks, seen, fingerprint("report.figures.draw"))
 
 

@@ -15,7 +15,7 @@ from scipy.stats import t
 from ..saes.cells import Cell
 from ..saes.settings import Trainer
 from ..scores.table import Scores
-from .published import Published
+from .published import Published, metrics_of
 from .settings import Shown
 
 SAME, OPPOSITE, WITHIN, NOT_TESTED = "same direction", "opposite direction", "within the known spread", "not tested"
@@ -38,7 +38,7 @@ Interval = Callable[[Path, Path], Bounds]
 class Difference:
     """In points: in this run, and in the paper's own tables where they have it."""
 
-    name: str  # "0.3@20 - 0@20"
+    name: str  # "0.3@20 - 0@20"; with its metric where the claim is about several
     ours: float
     published: float | None
     spread: str  # what it was compared with
@@ -49,9 +49,11 @@ class Difference:
 class Verdict:
     id: str
     trainer: str
+    place: str
     text: str
-    model: str
-    metric: str
+    read_as: str | None
+    model: str | None  # None for a claim that no cells can settle
+    metrics: tuple[str, ...]
     direction: str
     stated: str | None
     verdict: str
@@ -74,14 +76,23 @@ class _Judge:
 
     def verdict(self, claim: dict[str, Any], trainer: Trainer) -> Verdict:
         differences: list[Difference] = []
+        metrics = metrics_of(claim)
         try:
+            if not claim["differences"]:
+                raise _NotTestedError(claim["because"])
             model = self.model(claim["model"], trainer)
-            differences = [self.difference(claim, model, trainer.name, terms) for terms in claim["differences"]]
+            differences = [
+                self.difference(claim, metric, model, trainer.name, terms)
+                for metric in metrics
+                for terms in claim["differences"]
+            ]
             verdict, why = self.weakest(claim, differences)
         except _NotTestedError as reason:
             verdict, why = NOT_TESTED, str(reason)
-        quoted: dict[str, Any] = {key: claim[key] for key in ("id", "text", "model", "metric", "direction", "stated")}
+        quoted: dict[str, Any] = {key: claim[key] for key in ("id", "place", "text", "model", "direction", "stated")}
         judged: dict[str, Any] = {
+            "read_as": claim.get("read_as"),
+            "metrics": metrics,
             "verdict": verdict,
             "why": why,
             "differences": tuple(differences),
@@ -93,23 +104,27 @@ class _Judge:
         entries = [entry for entry in self.shown.models if self.published.model_of(entry) == name]
         if self.shown.demo or not entries:
             raise _NotTestedError(f"{self.published.experiment['models'][name]['hub']} is not part of this run")
-        if why := self.published.why_not_comparable(entries[0], trainer, self.shown):
-            raise _NotTestedError(f"another experiment than the paper's: {why}")
+        if self.published.departures(entries[0], trainer, self.shown):
+            raise _NotTestedError("another experiment than the paper's")
         return entries[0].name
 
-    def difference(self, claim: dict[str, Any], model: str, trainer: str, terms: dict[str, Any]) -> Difference:
+    def difference(
+        self, claim: dict[str, Any], metric: str, model: str, trainer: str, terms: dict[str, Any]
+    ) -> Difference:
         plus, minus = ([_read(term) for term in terms[side]] for side in ("plus", "minus"))
         by_seed = []
         for seed in self.shown.seeds:
             more, less = (
-                sum(self.score(claim["metric"], model, trainer, seed, term) for term in side) for side in (plus, minus)
+                sum(self.score(metric, model, trainer, seed, term) for term in side) for side in (plus, minus)
             )
             by_seed.append(more - less)
         ours = round(mean(by_seed), 9)  # sums of equal scores differ in their last bits
-        bounds, spread = self.chance(claim["metric"], by_seed, model, trainer, (plus[0], minus[0]))
+        bounds, spread = self.chance(metric, by_seed, model, trainer, (plus[0], minus[0]))
         name = f"{' + '.join(map(_spelled, plus))} - {' - '.join(map(_spelled, minus))}"
+        if len(metrics_of(claim)) > 1:
+            name = f"{metric}: {name}"
         verdict = _of_difference(claim["direction"], ours, bounds)
-        return Difference(name, ours, self.printed(claim, plus, minus), spread, verdict)
+        return Difference(name, ours, self.printed(claim, metric, plus, minus), spread, verdict)
 
     def cell(self, model: str, trainer: str, seed: int, term: tuple[float, int]) -> Cell | None:
         """The SAE that a claim means: of the stream made as in the paper, not of another with the same p."""
@@ -158,11 +173,11 @@ class _Judge:
         half = self.spread[metric]
         return (ours - half, ours + half), f"known spread {half:g}"
 
-    def printed(self, claim: dict[str, Any], plus: list[Term], minus: list[Term]) -> float | None:
+    def printed(self, claim: dict[str, Any], metric: str, plus: list[Term], minus: list[Term]) -> float | None:
         """The same difference in the paper's own table."""
-        if claim["metric"] == "ood":
+        if metric == "ood":
             return float(claim["stated"]) if claim["stated"] else None
-        label = self.metrics[claim["metric"]].label
+        label = self.metrics[metric].label
         values = self.published.values(
             claim["model"], label, [term for term in plus + minus if not isinstance(term, str)]
         )
@@ -174,7 +189,7 @@ class _Judge:
         found = [difference.verdict for difference in differences]
         counts = ", ".join(f"{found.count(kind)} {kind}" for kind in WEAKEST_FIRST[::-1] if kind in found)
         why = differences[0].spread if len(found) == 1 else f"of {len(found)} differences: {counts}"
-        if len(found) > 1 and differences[0].spread == SIGN_ONLY:
+        if len(found) > 1 and any(difference.spread == SIGN_ONLY for difference in differences):
             why += f"; {SIGN_ONLY}"
         return next(kind for kind in WEAKEST_FIRST if kind in found), why
 
