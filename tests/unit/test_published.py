@@ -74,6 +74,17 @@ def test_what_is_odd_in_print_is_kept():
     assert (first["Explained Variance", 0.3, 20], third["Explained Variance", 0.3, 20]) == ("71.266", "71.270")
 
 
+def test_gemmas_explained_variances_are_bfloat16():
+    """As reference/README.md says: from 0.5 to 1 its numbers are multiples of 1/256, which is 0.39 points."""
+    table = PUBLISHED.table("Gemma", "l0").values
+    quanta = {place: 256 * float(text) / 100 for place, text in table.items() if place[0] == "Explained Variance"}
+    assert all(f"{100 * round(number) / 256:.3f}" == table[place] for place, number in quanta.items())
+    gains = [round(quanta["Explained Variance", 0.3, l0] - quanta["Explained Variance", 0, l0]) for l0 in PAPER["l0"]]
+    assert gains == [-1, 1, 1, 3]
+    pythia = PUBLISHED.table("Pythia", "l0").values
+    assert not any(f"{100 * round(2.56 * float(pythia[place])) / 256:.3f}" == pythia[place] for place in quanta)
+
+
 def test_a_difference_is_of_one_table():
     """Tables 1 and 3 print the same SAEs' explained variance differently."""
     find = partial(PUBLISHED.values, "Pythia", "Explained Variance")

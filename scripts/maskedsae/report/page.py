@@ -18,6 +18,7 @@ from ..jobs.log import log
 from ..scores.table import Scores, read_rows
 from . import html, records
 from .contents import FIGURES
+from .printed import printed_section
 from .settings import PageSettings
 from .style import label
 from .tables import DEMO, Table, make_tables, rounded
@@ -28,6 +29,7 @@ SECTIONS = {
     "claims": "Claims",
     "ood": "Out of distribution",
     "sparsity": "Masking, or only sparsity?",
+    "printed": "From the paper's printed numbers",
     "tables": "Tables",
     "curves": "Training",
     "caveats": "Caveats",
@@ -80,10 +82,12 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "palette": Markup(palette.css()),
         "lead": lead(saes, shown),
         "verdicts": [_claim(claim) for claim in verdicts],
+        "departures": published.departures_of_run(shown),
         "counts": [(kind, found.count(kind)) for kind in (SAME, OPPOSITE, WITHIN, NOT_TESTED) if kind in found],
         "figures": _figures(inputs, settings, palette),
         "differences": _differences(read_list(_one(inputs, "differences")), shown, palette),
         "saes": _saes(saes, settings, palette),
+        "printed": printed_section(published),
         "tolerance": f"{TOLERANCE:.0%}",
         "measured_tokens": f"{saes[0].quality['tokens']:,}",
         **_tables([table for by_trainer in tables.values() for table in by_trainer]),
