@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from contextlib import chdir
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from maskedsae.report.page import write_page
 from maskedsae.report.settings import StepSettings
 from maskedsae.saes.cells import Cell
 from maskedsae.scores.table import read_rows
-from reported import DEMO, cells_of, checked, page_of, write_run
+from reported import DEMO, PAPER, cells_of, checked, page_of, write_run
 
 # Two jobs of two SAEs each, which share a clock.
 CLOCKS = {"a.json": (["a", "b"], 3600), "b.json": (["a", "b"], 3600), "c.json": (["c", "d"], 1800)}
@@ -188,7 +189,26 @@ def test_claims_have_verdicts(page, file):
     verdicts = json.loads((file.parent / "verdicts.json").read_text())["claims"]
     assert f"{len(verdicts)} not tested" in page.text
     for verdict in verdicts:
-        assert re.sub(r"\s+", " ", verdict["text"]) in page.text
+        assert re.sub(r"\s+", " ", f"“{verdict['text']}”{verdict['place']}") in page.text
+        assert f"Taken to mean: {verdict['read_as']}" in page.text or verdict["read_as"] is None
+
+
+def test_what_makes_a_run_another_experiment_is_said_once(page, tmp_path):
+    words = "A claim is tested only on the paper's own experiment, and this run is another one: "
+    assert page.text.count(f"{words}language models that the workflow trained itself. ") == 1
+    config = deepcopy(PAPER)
+    config["training"]["batch"] = 4096
+    other = Page(make_page(tmp_path / "other", config).read_text())
+    claims = other.text.split("The paper's claims")[1].split("Out of distribution")[0]
+    assert claims.count("training.batch 4096 and not 2048") == 1
+    assert words not in Page(make_page(tmp_path / "paper", PAPER).read_text()).text
+
+
+def test_the_papers_printed_numbers_have_a_section_of_their_own(page):
+    section = page.source.split('<section id="printed">')[1].split("</section>")[0]
+    assert section.count("<tr") == 1 + 16
+    assert re.search(r'<td class="number">\+2\.36, .0\.49<br><span class="small">26\.9</span></td>', section)
+    assert "in 18 of 30 comparisons at equal nominal l0, and in 12 at that l0" in re.sub(r"\s+", " ", section)
 
 
 def test_what_was_run_is_told(page):

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from maskedsae.experiment.checks import check
-from maskedsae.inference.published import FILES
+from maskedsae.inference.published import FILES, metrics_of
 from reported import DEMO, PAPER, ROOT, checked, shown_of
 from scored import PUBLISHED
 
@@ -74,6 +74,17 @@ def test_what_is_odd_in_print_is_kept():
     assert (first["Explained Variance", 0.3, 20], third["Explained Variance", 0.3, 20]) == ("71.266", "71.270")
 
 
+def test_gemmas_explained_variances_are_bfloat16():
+    """As reference/README.md says: from 0.5 to 1 its numbers are multiples of 1/256, which is 0.39 points."""
+    table = PUBLISHED.table("Gemma", "l0").values
+    quanta = {place: 256 * float(text) / 100 for place, text in table.items() if place[0] == "Explained Variance"}
+    assert all(f"{100 * round(number) / 256:.3f}" == table[place] for place, number in quanta.items())
+    gains = [round(quanta["Explained Variance", 0.3, l0] - quanta["Explained Variance", 0, l0]) for l0 in PAPER["l0"]]
+    assert gains == [-1, 1, 1, 3]
+    pythia = PUBLISHED.table("Pythia", "l0").values
+    assert not any(f"{100 * round(2.56 * float(pythia[place])) / 256:.3f}" == pythia[place] for place in quanta)
+
+
 def test_a_difference_is_of_one_table():
     """Tables 1 and 3 print the same SAEs' explained variance differently."""
     find = partial(PUBLISHED.values, "Pythia", "Explained Variance")
@@ -81,6 +92,27 @@ def test_a_difference_is_of_one_table():
     assert find([(0.3, 20), (0.2, 20)]) == [71.270, 71.860]
     assert find([(0.2, 20), (0, 20)]) == [71.860, 72.171]
     assert find([(0.2, 20), (0, 40)]) is None
+
+
+def paragraphs() -> dict[str, str]:
+    """The paper's text by place, without its line breaks, which are ours."""
+    _, *parts = re.split(r"^\[(.*)\]$", (ROOT / "reference/paper.txt").read_text(), flags=re.MULTILINE)
+    return {place: " ".join(text.split()) for place, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def test_each_quotation_is_in_the_paper_where_it_is_said_to_be():
+    text, claims = paragraphs(), PUBLISHED.claims["claims"]
+    quotations = [(quote["place"], quote["text"]) for claim in claims for quote in (claim, *claim.get("also", []))]
+    assert len(quotations) > len(claims) >= 45
+    assert {place for place, _ in quotations} == text.keys()
+    for place, words in quotations:
+        assert words in text[place], words
+
+
+def test_the_papers_text_gives_the_numbers_that_the_claims_state():
+    for claim in PUBLISHED.claims["claims"]:
+        if claim["stated"]:
+            assert f"{claim['stated']}%" in claim["text"], claim["id"]
 
 
 def test_claims_state_what_the_papers_own_tables_say():
@@ -100,15 +132,27 @@ def test_each_claim_compares_cells_of_the_papers_grid_and_has_a_known_form():
     names = {metric.name for metric in SHOWN.report.metrics} | {"ood"}
     claims = PUBLISHED.claims["claims"]
     assert len({claim["id"] for claim in claims}) == len(claims)
+    always = {"id", "place", "text", "model", "metric", "direction", "stated", "differences"}
     for claim in claims:
-        assert claim.keys() == {"id", "text", "model", "metric", "direction", "stated", "differences"}
-        assert claim["metric"] in names
+        assert always <= claim.keys() <= always | {"also", "read_as", "because"}
+        assert ("because" in claim) == (not claim["differences"])
+        assert set(metrics_of(claim)) <= names
+        if not claim["differences"]:
+            assert (claim["model"], claim["metric"], claim["direction"], claim["stated"]) == (None, None, "none", None)
+            continue
+        assert claim["model"] in PUBLISHED.experiment["models"]
+        assert metrics_of(claim)
         assert claim["direction"] in ("up", "not_worse", "down", "none")
         for terms in claim["differences"]:
             cells = [cell for cell in terms["plus"] + terms["minus"] if cell != "oracle"]
             assert all(p in streams and l0 in l0s for p, l0 in cells)
             assert len(terms["plus"]) == len(terms["minus"])
     assert PUBLISHED.claims["spread"]["points"].keys() == names
+
+
+@pytest.mark.parametrize(("metric", "found"), [("tpp", ("tpp",)), (["tpp", "scr"], ("tpp", "scr")), (None, ())])
+def test_a_claim_has_one_metric_or_several_or_none(metric, found):
+    assert metrics_of({"metric": metric}) == found
 
 
 def test_what_is_known_of_chance_is_said_in_one_place():
@@ -153,6 +197,27 @@ def test_a_local_copy_of_the_papers_model_is_that_model():
             "other saebench.scr_and_tpp.class_pairs.LabHC/bias_in_bios_class_set1",
         ),
         (lambda config: config["ood"].update(k=32), "ood.k 32 and not 128"),
+        (lambda config: config["training"].update(batch=4096), "training.batch 4096 and not 2048"),
+        (lambda config: config["training"].update(normalise=False), "training.normalise false and not true"),
+        (lambda config: config["training"].update(shuffle_tokens=10**6), "training.shuffle_tokens 1000000 and not 25"),
+        (lambda config: config["training"].update(max_norm_multiple=10), "training.max_norm_multiple 10 and not null"),
+        (lambda config: config["tokens"].update(context_length=512), "tokens.context_length 512 and not 1024"),
+        (lambda config: recipe_of(config).update(lr=1e-3), "trainer_settings.lr 0.001 and not 0.0003"),
+        (lambda config: recipe_of(config).update(warmup_steps=10), "trainer_settings.warmup_steps 10 and not 1000"),
+        (lambda config: recipe_of(config).update(decay_start=0.9), "trainer_settings.decay_start 0.9 and not 0.8"),
+        (lambda config: recipe_of(config).update(group_fractions=[0.5, 0.5]), "other trainer_settings.group_fractions"),
+        (lambda config: config["models"][0].update(dtype="bfloat16"), "models.dtype bfloat16 and not float32"),
+        (lambda config: config["models"][0].update(bos=True), "models.bos true and not false"),
+        (lambda config: config["models"][0].update(tf32=True), "models.tf32 true and not false"),
+        (lambda config: config["corpus"].update(filter=None), "other corpus.filter"),
+        (
+            lambda config: config["corpus"].update(dataset="allenai/c4", filter=None),
+            "corpus.dataset allenai/c4 and not monology/pile-uncopyrighted, other corpus.filter",
+        ),
+        (
+            lambda config: config["corpus"].update(dataset=None, split=None, filter=None, files=[__file__]),
+            "corpus.dataset null and not monology/pile-uncopyrighted",
+        ),
         (lambda config: config["ood"].update(rows=1400), "ood.rows 1400 and not 1500"),
         (lambda config: config["models"][0].update(layer=7), "is none of the paper's"),
         (lambda config: config["models"][0].update(hub="EleutherAI/pythia-160m"), "is none of the paper's"),
@@ -162,6 +227,10 @@ def test_another_experiment_is_not_the_papers_whatever_its_name(change, why):
     shown = shown_with(change)
     assert shown.run == "paper"
     assert why in PUBLISHED.why_not_comparable(shown.models[0], shown.trainers[0], shown)
+
+
+def recipe_of(config: dict) -> dict:
+    return config["trainer_settings"]["matryoshka_batch_topk"]
 
 
 def shown_with(change):
@@ -185,6 +254,12 @@ def test_a_demo_is_not_the_papers_whatever_its_name(shown):
         lambda config: config["saebench"].update(seed=1),
         lambda config: config["saebench"]["data"].update(revisions=[{"dataset": "fancyzhx/ag_news", "revision": "e"}]),
         lambda config: config["ood"].update(seed=2, bootstrap=10, bos=False),
+        lambda config: config["models"][0].update(bos=False, lm_batch=8, revision="main"),  # Pythia's has no BOS anyway
+        lambda config: config["corpus"].update(dataset="timaeus/pile-pile-cc", filter=None),
+        lambda config: config["corpus"].update(revision="main"),
+        lambda config: config["tokens"].update(separator="none", heldout_contexts=8, repeat=True),
+        lambda config: config["training"].update(step="fast"),
+        lambda config: config.update(seeds=[3]),
     ],
 )
 def test_what_the_paper_leaves_open_makes_no_other_experiment(change):
@@ -192,8 +267,9 @@ def test_what_the_paper_leaves_open_makes_no_other_experiment(change):
     assert PUBLISHED.why_not_comparable(shown.models[0], shown.trainers[0], shown) is None
 
 
-def test_of_scoring_only_this_is_not_compared():
-    """What the paper leaves open, seeds, what is asked for beside what a table shows, and what saves time or memory."""
+def test_only_this_is_not_compared():
+    """What paper and recipe leave open, seeds, what is asked for beside what a table shows, what changes results by
+    rounding at most (the step), and what saves time or memory."""
 
     def left_out(ours: dict, paper: dict, prefix: str = "") -> set[str]:
         found = {f"{prefix}{key}" for key in ours.keys() - paper.keys()}
@@ -202,8 +278,16 @@ def test_of_scoring_only_this_is_not_compared():
 
     given = deepcopy(PAPER)
     check(given)  # which fills in what the file leaves open
-    settings = {key: given[key] for key in ("saebench", "ood")}
-    assert left_out(settings, PUBLISHED.experiment["settings"]) == {
+    settings = {key: given[key] for key in ("training", "tokens", "saebench", "ood")}
+    settings["trainer_settings"] = recipe_of(given)
+    settings |= {"corpus": given["corpus"], "models": given["models"][0]}
+    paper = PUBLISHED.experiment["settings"] | {"corpus": PUBLISHED.experiment["corpora"][0]}
+    pythia = PUBLISHED.experiment["models"]["Pythia"]
+    assert left_out(settings, paper | {"models": pythia | pythia["reading"]}) == {
+        *("models.name", "models.path", "models.revision", "models.lm_batch", "models.gflop"),
+        *("corpus.subset", "corpus.revision", "corpus.files", "corpus.text_field"),
+        *("tokens.separator", "tokens.heldout_contexts", "tokens.repeat"),
+        *("training.dict_size", "training.step"),  # dict_size: that of the trainer is compared
         *("saebench.seed", "saebench.data.revisions"),
         *("saebench.absorption.bos", "saebench.absorption.eval_k_sparse_probe_batch_size"),
         *("saebench.absorption.precalc_k_sparse_probe_sae_acts", "saebench.sparse_probing.k_values"),
@@ -211,16 +295,38 @@ def test_of_scoring_only_this_is_not_compared():
         *("saebench.scr_and_tpp.n_values", "saebench.scr_and_tpp.ties"),
         *("ood.split_seed", "ood.seed", "ood.bootstrap", "ood.bos", "ood.ks", "ood.same_rows", "ood.drop_seen"),
     }
+    assert left_out(PUBLISHED.experiment["settings"], settings | {"mask": "", "trainer": "", "dict_size": 0}) == set()
 
 
 def test_another_trainer_is_not_the_papers():
-    for trainer, why in (
-        (checked(PAPER).trainer_settings["topk"], "trainer topk and not matryoshka_batch_topk"),
-        (replace(MATRYOSHKA, name="mine"), "trainer mine and not matryoshka_batch_topk"),
-        (replace(MATRYOSHKA, dict_size=16384), "dict_size 16384 and not 4096"),
-    ):
-        assert PUBLISHED.why_not_comparable(PYTHIA, trainer, SHOWN) == why
+    topk = checked(PAPER).trainer_settings["topk"]
+    assert PUBLISHED.why_not_comparable(PYTHIA, topk, SHOWN) == "trainer topk and not matryoshka_batch_topk"
+    wide = replace(MATRYOSHKA, dict_size=16384)
+    assert PUBLISHED.why_not_comparable(PYTHIA, wide, SHOWN) == "dict_size 16384 and not 4096"
+
+
+def test_a_trainers_name_makes_no_difference():
+    assert PUBLISHED.why_not_comparable(PYTHIA, replace(MATRYOSHKA, name="mine"), SHOWN) is None
+
+
+def test_a_run_lists_what_differs_once_and_says_whose_it_is():
+    assert PUBLISHED.departures_of_run(SHOWN) == []
+    assert PUBLISHED.departures_of_run(shown_of(DEMO)) == ["language models that the workflow trained itself"]
+
+    def change(config):
+        config["training"].update(batch=4096)
+        config["models"][1].update(layer=13)
+
+    assert PUBLISHED.departures_of_run(shown_with(change)) == [
+        "training.batch 4096 and not 2048 (pythia-160m-deduped)",
+        "model gemma-2-2b (layer 13) is none of the paper's (gemma-2-2b)",
+    ]
+    shown = shown_with(lambda config: config.update(trainers=["matryoshka_batch_topk", "topk"], mask="_"))
+    assert PUBLISHED.departures_of_run(shown) == [
+        "mask _ and not ...",
+        "trainer topk and not matryoshka_batch_topk (pythia-160m-deduped, topk; gemma-2-2b, topk)",
+    ]
 
 
 def test_all_its_files_are_inputs_of_the_tables():
-    assert set(FILES) == {path.name for path in (ROOT / "reference").iterdir()} - {"README.md"}
+    assert set(FILES) == {path.name for path in (ROOT / "reference").iterdir()} - {"README.md", "paper.txt"}

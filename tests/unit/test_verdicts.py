@@ -16,6 +16,9 @@ from maskedsae.scores.table import Scores, write_rows
 from reported import PAPER, ROOT, shown_of
 from scored import PUBLISHED, rows_of
 
+# Claims that no cells can settle.
+NO_CELLS = ("architectures", "robustness", "shortcuts", "model-sizes", "redundancy", "p-downstream", "token-dropout")
+
 METRICS = {metric.key: metric for metric in shown_of(PAPER).report.metrics}
 NAMES = {model.name: PUBLISHED.model_of(model) for model in shown_of(PAPER).models}
 
@@ -42,6 +45,21 @@ def judged(number=printed, config: dict = PAPER, interval=narrow, **changes) -> 
 def test_the_papers_own_numbers_and_what_they_say_of_its_claims():
     """Worked out by hand from Tables 1-3. Known spreads: 3 points for probing, 0.8 for TPP, 8 for SCR."""
     assert {name: verdict.verdict for name, verdict in judged().items()} == {
+        **dict.fromkeys(NO_CELLS, NOT_TESTED),
+        "ood-gap-pythia": SAME,
+        "ood-gap-gemma": SAME,
+        "p-best": OPPOSITE,  # absorption: 89.602 at p = 0.5, 88.475 at 0.3
+        "all-metrics-pythia": OPPOSITE,  # explained variance: -0.906 at l0 = 20
+        "all-metrics-gemma": OPPOSITE,
+        "all-metrics-sparse-pythia": OPPOSITE,  # explained variance: -0.906 at l0 = 20 and 0.982 at 160
+        "all-metrics-sparse-gemma": OPPOSITE,
+        "baseline-absorption-pythia": SAME,
+        "baseline-absorption-gemma": SAME,
+        "variance-caption-pythia": OPPOSITE,  # 0.116 and 0.982
+        "steady-gemma": OPPOSITE,  # as absorption-everywhere-gemma
+        "trade-offs-gemma": NOT_TESTED,  # "competitively"
+        "tpp-everywhere-pythia": WITHIN,  # -0.545 at l0 = 80
+        "tpp-everywhere-gemma": OPPOSITE,  # -1.562 at l0 = 160
         "absorption-pythia": SAME,
         "absorption-gemma": SAME,
         "absorption-everywhere-pythia": SAME,
@@ -97,6 +115,33 @@ def test_a_claim_of_several_differences_is_judged_by_its_weakest():
         "of 4 differences: 2 same direction, 2 opposite direction; sign only; spread unknown; of these SAEs only"
     )
     assert judged()["scr-everywhere-pythia"].why == "of 4 differences: 3 same direction, 1 within the known spread"
+
+
+def test_a_claim_of_several_metrics_is_tested_on_each():
+    verdict = judged()["steady-gemma"]
+    assert verdict.metrics == ("absorption", "explained_variance")
+    assert [difference.name for difference in verdict.differences][3:5] == [
+        "absorption: 0.3@160 - 0@160",
+        "explained_variance: 0.3@20 - 0@20",
+    ]
+    printed_ones = [-0.195, 53.125 - 53.516]
+    assert [difference.published for difference in verdict.differences][3:5] == pytest.approx(printed_ones)
+    assert [difference.ours for difference in verdict.differences][3:5] == pytest.approx(printed_ones)
+    assert verdict.why.startswith("of 8 differences: 5 same direction, 3 opposite direction")
+
+
+@pytest.mark.parametrize("changes", [{}, {"demo": True}, {"config": deepcopy(PAPER) | {"mask": "_"}}])
+def test_a_claim_that_no_cells_can_settle_says_why_whatever_the_run(changes):
+    verdict = judged(**changes)["token-dropout"]
+    assert (verdict.verdict, verdict.model, verdict.differences) == (NOT_TESTED, None, ())
+    assert verdict.why == "the paper has no SAE that was trained with token dropout"
+
+
+def test_what_we_take_a_claim_to_mean_stands_beside_its_words():
+    verdict = judged()["p-absorption"]
+    assert verdict.text == "as masking probability increases, the performance on metrics such as absorption increases"
+    assert (verdict.place, verdict.read_as) == ("§3 Ablation", "absorption, from each p to the next")
+    assert judged()["absorption-pythia"].read_as is None
 
 
 def test_no_difference_at_all_has_no_direction_where_no_spread_is_known():
@@ -194,7 +239,7 @@ def test_what_is_not_in_the_scores_is_not_tested():
 def test_another_experiment_tests_no_claim(change):
     found = judged(config=deepcopy(PAPER) | change)
     assert {verdict.verdict for verdict in found.values()} == {NOT_TESTED}
-    assert "another experiment than the paper's" in found["tpp-pythia-20"].why
+    assert found["tpp-pythia-20"].why == "another experiment than the paper's"
 
 
 def test_a_demo_tests_no_claim():

@@ -160,14 +160,14 @@ def shown(config: Configuration) -> Shown:
     return Shown(
         run=config.run,
         tables=shown_tables(config),
-        models=tuple(
-            ShownModel(model.name, model.hub, model.path, model.layer, (*SCORES, "quality")) for model in config.models
-        ),
+        models=tuple(_shown_model(model) for model in config.models),
         streams=config.streams,
         trainers=tuple(config.trainer_settings[name] for name in config.trainers),
         seeds=config.seeds,
         mask=config.mask,
-        tokens=config.training.tokens,
+        corpus=plain(config.corpus),
+        tokens=plain(config.tokens),
+        training=plain(config.training),
         saebench=saebench | {"data": {"source": config.saebench.data.source}},
         ood=plain(config.ood),
         report=config.report,
@@ -176,6 +176,11 @@ def shown(config: Configuration) -> Shown:
         seed_groups=tuple(map(tuple, seed_groups(config))),
         analysis=config.analysis,
     )
+
+
+def _shown_model(model: Model) -> ShownModel:
+    given = {field.name: getattr(model, field.name) for field in fields(ShownModel) if field.name != "scores"}
+    return ShownModel(**given, scores=(*SCORES, "quality"))
 
 
 def table_settings(config: Configuration) -> TableSettings:
@@ -192,8 +197,8 @@ def difference_settings(config: Configuration) -> DifferenceSettings:
 
 
 def figure_settings(config: Configuration, drawn: DrawnFigure) -> FigureSettings:
-    # How SAEs were scored affects figures only through the scores.
-    seen = replace(shown(config), saebench={}, ood={})
+    # How SAEs were trained and scored affects figures only through the scores.
+    seen = replace(shown(config), corpus={}, tokens={}, training={}, saebench={}, ood={})
     return FigureSettings(drawn.figure, drawn.trainer, config.ood.ks, seen, fingerprint("report.figures.draw"))
 
 

@@ -1,12 +1,14 @@
 """The paper's published numbers, and whether a run may be compared with them.
 
-A demo, another dictionary or another number of tokens is another experiment, whose numbers are never shown beside the
+A demo, another text, dictionary or learning rate is another experiment, whose numbers are never shown beside the
 paper's. The settings decide that, not the run's name.
 """
 
 import csv
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +67,44 @@ class Published:
                 return str(name)
         return None
 
-    def why_not_comparable(self, entry: ShownModel, trainer: Trainer, shown: Shown) -> str | None:
-        """Why this model's SAEs may not be compared with the paper's, in a few words; None if they may."""
+    def departures(self, entry: ShownModel, trainer: Trainer, shown: Shown) -> list[str]:
+        """What makes this model's SAEs others than the paper's, each in a few words; empty if they may be compared."""
         if shown.demo:
-            return "language models that the workflow trained itself"
-        if not self.model_of(entry):
-            return f"model {entry.name} (layer {entry.layer}) is none of the paper's"
-        ours = {"mask": shown.mask, "saebench": shown.saebench, "ood": shown.ood, "tokens": shown.tokens}
-        ours |= {"dict_size": trainer.dict_size, "trainer": trainer.name}
-        return ", ".join(_different(ours, self.experiment["settings"])) or None
+            return ["language models that the workflow trained itself"]
+        name = self.model_of(entry)
+        if not name:
+            return [f"model {entry.name} (layer {entry.layer}) is none of the paper's"]
+        paper, reading = dict(self.experiment["settings"]), self.experiment["models"][name]["reading"]
+        ours = {key: getattr(shown, key) for key in ("mask", "training", "tokens", "saebench", "ood")}
+        ours |= {"trainer": trainer.kind, "dict_size": trainer.dict_size, "trainer_settings": trainer.settings}
+        if trainer.kind != paper["trainer"]:
+            del paper["trainer_settings"]  # another kind has others
+        read = asdict(entry) | ({"bos": reading["bos"]} if entry.bos is None else {})
+        found = [*_different(ours, paper), *_different(read, reading, "models.")]
+        corpora = self.experiment["corpora"]
+        if all(any(_different(shown.corpus, corpus)) for corpus in corpora):
+            found += _different(shown.corpus, corpora[0], "corpus.")
+        return found
+
+    def departures_of_run(self, shown: Shown) -> list[str]:
+        """Each departure once, with whose it is where not all SAEs have it."""
+        saes = list(product(shown.models, shown.trainers))
+        found: dict[str, list[str]] = {}
+        for entry, trainer in saes:
+            name = f"{entry.name}, {trainer.name}" if len(shown.trainers) > 1 else entry.name
+            for words in self.departures(entry, trainer, shown):
+                found.setdefault(words, []).append(name)
+        return [words if len(who) == len(saes) else f"{words} ({'; '.join(who)})" for words, who in found.items()]
+
+    def why_not_comparable(self, entry: ShownModel, trainer: Trainer, shown: Shown) -> str | None:
+        """All departures in one line; None if there are none."""
+        return ", ".join(self.departures(entry, trainer, shown)) or None
+
+
+def metrics_of(claim: dict[str, Any]) -> tuple[str, ...]:
+    """Those that a claim of claims.yaml is about: one, several or, where no cells can settle it, none."""
+    metric = claim["metric"] or ()
+    return (metric,) if isinstance(metric, str) else tuple(metric)
 
 
 def read_published(folder: str | Path) -> Published:
@@ -87,11 +118,17 @@ def read_published(folder: str | Path) -> Published:
 def _different(ours: dict[str, Any], paper: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """Each of the paper's settings that differs from ours."""
     for key, value in paper.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            yield from _different(ours.get(key, {}), value, f"{name}.")
-        elif ours.get(key) != value:
-            yield f"other {name}" if isinstance(value, list) else f"{name} {ours[key]} and not {value}"
+        name, own = f"{prefix}{key}", ours.get(key)
+        if isinstance(value, dict) and isinstance(own, dict):
+            yield from _different(own, value, f"{name}.")
+        elif own != value:
+            short = not isinstance(value, dict | list)
+            yield f"{name} {_spelled(own)} and not {_spelled(value)}" if short else f"other {name}"
+
+
+def _spelled(value: Any) -> str:
+    """As in a configuration."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def _read_table(path: Path, entry: dict[str, Any], methods: dict[str, float]) -> PublishedTable:

@@ -78,6 +78,9 @@ class ShownModel:
     hub: str | None
     path: str | None
     layer: int
+    dtype: str
+    bos: bool | None
+    tf32: bool
     scores: tuple[str, ...]  # stems of the files that its SAEs' scores are in
 
 
@@ -92,7 +95,9 @@ class Shown:
     trainers: tuple[Trainer, ...]
     seeds: tuple[int, ...]
     mask: str
-    tokens: int
+    corpus: dict[str, Any]  # these five are sections of the configuration
+    tokens: dict[str, Any]
+    training: dict[str, Any]
     saebench: dict[str, Any]
     ood: dict[str, Any]
     report: ReportChoices

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from ..saes.settings import Trainer
 from .arms import ORACLE
 from .contrasts import Contrast, Question, Term
 from .decisions import ADDS, BETTER, EQUAL, HARMS, NO_GAIN, NOT_HERE, SUFFICES, UNDECIDED, WORSE, Decision
-from .published import Published
+from .published import Published, metrics_of
 from .settings import Shown
 
 AS_CLAIMED, OPPOSITE, NOT_TESTED, NOT_JUDGED = "as claimed", "not as claimed", "not tested", "shown, not judged"
@@ -39,9 +40,11 @@ class Difference:
 class Verdict:
     id: str
     trainer: str
+    place: str
     text: str
-    model: str
-    metric: str
+    read_as: str | None
+    model: str | None  # None for a claim that no cells can settle
+    metrics: tuple[str, ...]
     direction: str
     stated: str | None
     verdict: str  # of the paper's comparison, at nominal l0
@@ -73,10 +76,10 @@ def _claim(shown: Shown, published: Published, entry: dict[str, Any], trainer: T
     if shown.demo or not models:
         hub = published.experiment["models"][entry["model"]]["hub"]
         return Claim(entry, trainer.name, (), f"{hub} is not part of this run")
-    if published.why_not_comparable(models[0], trainer, shown):
+    if published.departures(models[0], trainer, shown):
         return Claim(entry, trainer.name, (), "another experiment than the paper's")
     found = []
-    for difference in entry["differences"]:
+    for metric, difference in product(metrics_of(entry), entry["differences"]):
         terms = []
         for side, sign in (("plus", 1), ("minus", -1)):
             for term in difference[side]:
@@ -86,7 +89,7 @@ def _claim(shown: Shown, published: Published, entry: dict[str, Any], trainer: T
                         entry, trainer.name, (), f"no stream of this run masks as the paper at p = {term[0]:g}"
                     )
                 terms.append(Term(sign, *place))
-        found.append(Question(models[0].name, trainer.name, entry["metric"], tuple(terms)))
+        found.append(Question(models[0].name, trainer.name, metric, tuple(terms)))
     return Claim(entry, trainer.name, tuple(found), "")
 
 
@@ -125,18 +128,25 @@ def _verdict(
         verdict, why = NOT_TESTED, claim.why_not
     elif missing := [row.missing for row in rows if row.missing]:
         verdict, why = NOT_TESTED, missing[0]
-    elif entry["metric"] not in shown.analysis.endpoints:
+    elif not set(metrics_of(entry)) <= shown.analysis.endpoints.keys():
         verdict, why = NOT_JUDGED, TOO_NOISY
     else:
         verdict = _weakest([_agrees(entry["direction"], decision) for decision in found])
         why = next(decision.why for decision in found if verdict in (_agrees(entry["direction"], decision),))
         names = [name for name in found[0].by if all(name in decision.by for decision in found)]
         by = {name: _weakest([decision.by[name] for decision in found]) for name in names}
+    several = len(metrics_of(entry)) > 1
+    asked = list(product(metrics_of(entry), entry["differences"]))[: len(rows)]
     differences = tuple(
-        Difference(question.name, None if row.missing else row.mean, _printed(published, shown, entry, place))
-        for place, (question, row) in enumerate(zip(claim.questions, rows, strict=True))
+        Difference(
+            f"{metric}: {question.name}" if several else question.name,
+            None if row.missing else row.mean,
+            _printed(published, shown, entry, metric, difference),
+        )
+        for (metric, difference), question, row in zip(asked, claim.questions, rows, strict=True)
     )
-    quoted: dict[str, Any] = {key: entry[key] for key in ("id", "text", "model", "metric", "direction", "stated")}
+    quoted: dict[str, Any] = {key: entry[key] for key in ("id", "place", "text", "model", "direction", "stated")}
+    quoted |= {"read_as": entry.get("read_as"), "metrics": metrics_of(entry)}
     return Verdict(**quoted, trainer=claim.trainer, verdict=verdict, why=why, by=by, differences=differences)
 
 
@@ -150,12 +160,13 @@ def _weakest(found: Sequence[str]) -> str:
     return next(kind for kind in WEAKEST_FIRST if kind in found)
 
 
-def _printed(published: Published, shown: Shown, entry: dict[str, Any], place: int) -> float | None:
+def _printed(
+    published: Published, shown: Shown, entry: dict[str, Any], metric: str, difference: dict[str, Any]
+) -> float | None:
     """The same difference in the paper's own table."""
-    difference = entry["differences"][place]
-    if entry["metric"] == "ood":
+    if metric == "ood":
         return float(entry["stated"]) if entry["stated"] else None
-    label = next(metric.label for metric in shown.report.metrics if metric.name == entry["metric"])
+    label = next(shown_metric.label for shown_metric in shown.report.metrics if shown_metric.name == metric)
     plus, minus = difference["plus"], difference["minus"]
     values = published.values(entry["model"], label, [(float(p), int(l0)) for p, l0 in plus + minus])
     return sum(values[: len(plus)]) - sum(values[len(plus) :]) if values else None

@@ -18,6 +18,7 @@ from ..jobs.log import log
 from ..scores.table import Scores, read_rows
 from . import answer, html, records
 from .contents import FIGURES
+from .printed import printed_section
 from .settings import PageSettings
 from .style import label
 from .tables import DEMO, Table, make_tables, rounded
@@ -29,6 +30,7 @@ SECTIONS = {
     "claims": "Claims",
     "ood": "Out of distribution",
     "sparsity": "Sparsity on clean text",
+    "printed": "From the paper's printed numbers",
     "tables": "Tables",
     "curves": "Training",
     "caveats": "Caveats",
@@ -88,9 +90,11 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "families": answer.families(contrasts),
         "verdicts": [_claim(claim) for claim in verdicts["claims"]],
         "counts": [(kind, color, found.count(kind)) for kind, color in answer.CHIPS.items() if kind in found],
+        "departures": published.departures_of_run(shown),
         "figures": _figures(inputs, settings, palette),
         "differences": _differences(read_list(_one(inputs, "differences")), shown, palette),
         "saes": _saes(saes, settings, palette),
+        "printed": printed_section(published),
         "tolerance": f"{TOLERANCE:.0%}",
         "measured_tokens": f"{saes[0].quality['tokens']:,}",
         **_tables([table for by_trainer in tables.values() for table in by_trainer]),
