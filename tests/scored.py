@@ -185,7 +185,8 @@ def write_cell(folder: Path, **numbers: float) -> list[str]:
 def rows_of(config: dict, number: Callable[[str, float, int, int, str], float]) -> list[Row]:
     """scores.csv's rows of the cells that the tables need: number(model, p, l0, seed, metric), as SAEBench has it."""
     shown = shown_of(config)
-    keys = [metric.key for metric in shown.report.metrics] + [ACHIEVED_L0, "ood.auc"]
+    ours = [ACHIEVED_L0, "ood.auc", "absorption.mean_absorption_fraction_score"]
+    keys = [metric.key for metric in shown.report.metrics] + ours
     rows = []
     for model in shown.models:
         source = f"results/{shown.run}/{model.name}/oracle.json"

@@ -1,19 +1,17 @@
 """Verdicts on the paper's claims, from scores whose verdict one knows."""
 
-import json
 from copy import deepcopy
-from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
 
-from maskedsae.inference.paired import paired_difference
-from maskedsae.inference.published import FILES
-from maskedsae.inference.verdicts import NOT_TESTED, OPPOSITE, SAME, SIGN_ONLY, WITHIN, verdicts
-from maskedsae.report.make import write_report_tables
-from maskedsae.scores.ood.rows import Scored, write_scores
-from maskedsae.scores.table import Scores, write_rows
-from reported import PAPER, ROOT, shown_of
+from maskedsae.inference.contrasts import contrasts
+from maskedsae.inference.decisions import NOT_HERE, UNDECIDED, assays, decide
+from maskedsae.inference.verdicts import AS_CLAIMED, NOT_JUDGED, NOT_TESTED, OPPOSITE, TOO_NOISY, claims, verdicts
+from maskedsae.scores.metrics import ACHIEVED_L0
+from maskedsae.scores.table import Scores
+from reported import PAPER, shown_of
 from scored import PUBLISHED, rows_of
 
 # Claims that no cells can settle.
@@ -23,151 +21,126 @@ METRICS = {metric.key: metric for metric in shown_of(PAPER).report.metrics}
 NAMES = {model.name: PUBLISHED.model_of(model) for model in shown_of(PAPER).models}
 
 
+def with_seeds(number: int, known: bool = False) -> dict:
+    """The paper's experiment with several data seeds. Unless `known`, as if nothing were, so that no assay fails."""
+    config = deepcopy(PAPER) | {"seeds": list(range(number))}
+    if not known:
+        for endpoint in config["analysis"]["endpoints"].values():
+            endpoint |= {"l0": None, "trainer": None}
+    return config
+
+
+EIGHT = with_seeds(8)
+
+
 def printed(model: str, p: float, l0: int, seed: int, key: str) -> float:
-    """The paper's own numbers, as SAEBench would have them."""
+    """The paper's own numbers, as SAEBench would have them, with a spread of 0.05 points over seeds."""
+    if key == ACHIEVED_L0:
+        return l0
+    place = crc32(f"{model} {p} {l0} {seed} {key}".encode())
+    noise = 0.0005 * float(np.random.default_rng(place).normal())
     if key not in METRICS:
-        return {"ood.auc": 0.7 + 0.1 * p}.get(key, l0)
+        return {"ood.auc": 0.7 + 0.1 * p}.get(key, 0.5) + noise
     values = PUBLISHED.values(NAMES[model], METRICS[key].label, [(p, l0)])
-    share = values[0] / 100 if values else 0.5
+    share = (values[0] / 100 if values else 0.5) + noise
     return 1 - share if METRICS[key].inverted else share
 
 
-def narrow(*_) -> tuple[float, float]:
-    return 0.02, 0.04
-
-
-def judged(number=printed, config: dict = PAPER, interval=narrow, **changes) -> dict:
+def judged(number=printed, config: dict = EIGHT, **changes) -> dict:
     """`changes`: of what is shown, demo=True for one."""
     scores, shown = Scores(rows_of(config, number)), shown_of(config, **changes)
-    return {verdict.id: verdict for verdict in verdicts(shown, scores, PUBLISHED, interval)}
+    asked = [question for claim in claims(shown, PUBLISHED) for question in claim.questions]
+    rows = contrasts(shown, scores, asked)
+    found = verdicts(shown, PUBLISHED, rows, decide(shown, rows, assays(shown, scores)))
+    return {(verdict.id, verdict.trainer)[: 1 + (len(shown.trainers) > 1)]: verdict for verdict in found}
 
 
-def test_the_papers_own_numbers_and_what_they_say_of_its_claims():
-    """Worked out by hand from Tables 1-3. Known spreads: 3 points for probing, 0.8 for TPP, 8 for SCR."""
-    assert {name: verdict.verdict for name, verdict in judged().items()} == {
+@pytest.fixture(scope="module")
+def of_the_paper() -> dict:
+    return {name: verdict for (name,), verdict in judged().items()}
+
+
+def test_the_papers_own_numbers_and_what_they_say_of_its_claims(of_the_paper):
+    """Worked out by hand from Tables 1-3, as if eight data seeds had given just these numbers. Margins: 0.79 points for
+    absorption, 0.30 for explained variance, 0.70 for probing."""
+    assert {name: verdict.verdict for name, verdict in of_the_paper.items()} == {
         **dict.fromkeys(NO_CELLS, NOT_TESTED),
-        "ood-gap-pythia": SAME,
-        "ood-gap-gemma": SAME,
+        "ood-gap-pythia": AS_CLAIMED,
+        "ood-gap-gemma": AS_CLAIMED,
         "p-best": OPPOSITE,  # absorption: 89.602 at p = 0.5, 88.475 at 0.3
         "all-metrics-pythia": OPPOSITE,  # explained variance: -0.906 at l0 = 20
         "all-metrics-gemma": OPPOSITE,
         "all-metrics-sparse-pythia": OPPOSITE,  # explained variance: -0.906 at l0 = 20 and 0.982 at 160
         "all-metrics-sparse-gemma": OPPOSITE,
-        "baseline-absorption-pythia": SAME,
-        "baseline-absorption-gemma": SAME,
+        "baseline-absorption-pythia": AS_CLAIMED,
+        "baseline-absorption-gemma": OPPOSITE,  # 0.205 from l0 = 80 to 160: equal within the margin
         "variance-caption-pythia": OPPOSITE,  # 0.116 and 0.982
         "steady-gemma": OPPOSITE,  # as absorption-everywhere-gemma
-        "trade-offs-gemma": NOT_TESTED,  # "competitively"
-        "tpp-everywhere-pythia": WITHIN,  # -0.545 at l0 = 80
-        "tpp-everywhere-gemma": OPPOSITE,  # -1.562 at l0 = 160
-        "absorption-pythia": SAME,
-        "absorption-gemma": SAME,
-        "absorption-everywhere-pythia": SAME,
+        "trade-offs-gemma": OPPOSITE,  # probing at l0 = 40: +4.041, which is not comparable
+        "tpp-everywhere-pythia": NOT_JUDGED,
+        "tpp-everywhere-gemma": NOT_JUDGED,
+        "absorption-pythia": AS_CLAIMED,
+        "absorption-gemma": AS_CLAIMED,
+        "absorption-everywhere-pythia": OPPOSITE,  # 0.569 at l0 = 160: equal within the margin
         "absorption-everywhere-gemma": OPPOSITE,  # 98.969 and then 97.322 at l0 = 80
-        "absorption-diminishes-pythia": SAME,
-        "absorption-diminishes-gemma": SAME,
-        "variance-pythia": SAME,
-        "variance-gemma": NOT_TESTED,  # "comparable"
-        "probing-pythia-20": WITHIN,  # 2.091
-        "probing-pythia-40": WITHIN,  # 2.013
-        "probing-everywhere-pythia": WITHIN,
-        "probing-everywhere-gemma": WITHIN,  # 4.041 at l0 = 40 and less than 0 elsewhere, by up to 0.416
-        "tpp-pythia-20": SAME,  # 2.272
-        "scr-everywhere-pythia": WITHIN,  # -0.833 at l0 = 40
-        "scr-everywhere-gemma": NOT_TESTED,  # "comparable or slightly deteriorated"
-        "scr-pythia-80": WITHIN,  # 7.494
-        "scr-pythia-160": SAME,  # 11.799
-        "scr-gemma-160": WITHIN,  # 4.307
-        "ood-pythia": SAME,
-        "ood-gemma": SAME,
-        "oracle-pythia": SAME,
-        "oracle-gemma": SAME,
-        "p-absorption": SAME,
-        "p-variance": SAME,
+        "absorption-diminishes-pythia": AS_CLAIMED,
+        "absorption-diminishes-gemma": AS_CLAIMED,
+        "variance-pythia": AS_CLAIMED,
+        "variance-gemma": OPPOSITE,  # "comparable": -0.391 and +0.391 are not, within 0.30
+        "probing-pythia-20": AS_CLAIMED,  # 2.091
+        "probing-pythia-40": AS_CLAIMED,  # 2.013
+        "probing-everywhere-pythia": OPPOSITE,  # -0.956 at l0 = 80
+        "probing-everywhere-gemma": OPPOSITE,  # 4.041 at l0 = 40, and -0.267, -0.416 and -0.296 elsewhere
+        "tpp-pythia-20": NOT_JUDGED,
+        "scr-everywhere-pythia": NOT_JUDGED,
+        "scr-everywhere-gemma": NOT_JUDGED,
+        "scr-pythia-80": NOT_JUDGED,
+        "scr-pythia-160": NOT_JUDGED,
+        "scr-gemma-160": NOT_JUDGED,
+        "ood-pythia": AS_CLAIMED,
+        "ood-gemma": AS_CLAIMED,
+        "oracle-pythia": AS_CLAIMED,
+        "oracle-gemma": AS_CLAIMED,
+        "p-absorption": AS_CLAIMED,
+        "p-variance": AS_CLAIMED,
     }
 
 
-def test_differences_are_in_points_beside_the_papers_own():
-    (difference,) = judged()["absorption-pythia"].differences
-    assert (difference.name, difference.spread) == (
-        "0.3@20 - 0@20",
-        "sign only; spread unknown; of these SAEs only",
-    )
-    assert difference.ours == pytest.approx(2.356)
+def test_differences_are_in_points_beside_the_papers_own(of_the_paper):
+    (difference,) = of_the_paper["absorption-pythia"].differences
+    assert difference.name == "mask30@20 - clean@20"
+    assert difference.ours == pytest.approx(2.356, abs=0.1)
     assert difference.published == pytest.approx(2.356)
-    (gain,) = judged()["ood-pythia"].differences
-    assert gain.ours == pytest.approx(3)
+    (gain,) = of_the_paper["ood-pythia"].differences
+    assert gain.ours == pytest.approx(3, abs=0.1)
     assert gain.published == 1.48
     # Table 3 alone has each step of p.
-    steps = [difference.published for difference in judged()["p-variance"].differences]
+    steps = [difference.published for difference in of_the_paper["p-variance"].differences]
     assert steps == pytest.approx([-0.311, -0.590, -1.730])
-    oracle = judged()["oracle-pythia"].differences
-    assert [difference.name for difference in oracle] == ["oracle - 0@20", "oracle - 0.3@20"]
-    assert [difference.ours for difference in oracle] == pytest.approx([20, 17])
+    oracle = of_the_paper["oracle-pythia"].differences
+    assert [difference.name for difference in oracle] == ["oracle - clean@20", "oracle - mask30@20"]
+    assert [difference.ours for difference in oracle] == pytest.approx([20, 17], abs=0.1)
     # (88.475 - 86.119) - (98.003 - 97.434)
-    assert judged()["absorption-diminishes-pythia"].differences[0].ours == pytest.approx(1.787)
+    assert of_the_paper["absorption-diminishes-pythia"].differences[0].ours == pytest.approx(1.787, abs=0.1)
 
 
-def test_a_claim_of_several_differences_is_judged_by_its_weakest():
-    verdict = judged()["absorption-everywhere-gemma"]
-    assert [difference.verdict for difference in verdict.differences] == [SAME, SAME, OPPOSITE, OPPOSITE]
-    assert verdict.why == (
-        "of 4 differences: 2 same direction, 2 opposite direction; sign only; spread unknown; of these SAEs only"
-    )
-    assert judged()["scr-everywhere-pythia"].why == "of 4 differences: 3 same direction, 1 within the known spread"
+def test_each_evidence_says_what_is_left_to_masking(of_the_paper):
+    """Here masking changes no l0, so at equal l0 all of the gain is left. About the oracle or baselines alone no
+    evidence says anything; arms and control are not part of this run."""
+    assert of_the_paper["absorption-pythia"].by == {"matched": "masking adds"}
+    assert of_the_paper["variance-pythia"].by == {"matched": "masking harms"}
+    assert of_the_paper["oracle-pythia"].by == of_the_paper["baseline-absorption-pythia"].by == {}
 
 
-def test_a_claim_of_several_metrics_is_tested_on_each():
-    verdict = judged()["steady-gemma"]
-    assert verdict.metrics == ("absorption", "explained_variance")
-    assert [difference.name for difference in verdict.differences][3:5] == [
-        "absorption: 0.3@160 - 0@160",
-        "explained_variance: 0.3@20 - 0@20",
-    ]
-    printed_ones = [-0.195, 53.125 - 53.516]
-    assert [difference.published for difference in verdict.differences][3:5] == pytest.approx(printed_ones)
-    assert [difference.ours for difference in verdict.differences][3:5] == pytest.approx(printed_ones)
-    assert verdict.why.startswith("of 8 differences: 5 same direction, 3 opposite direction")
+def test_a_claim_of_all_metrics_is_refuted_by_one_and_never_confirmed_by_some(of_the_paper):
+    assert of_the_paper["all-metrics-pythia"].why.startswith("at equal l0 -0.9")  # explained variance at l0 = 20
 
+    def good(model, p, l0, seed, key):
+        better = 0.1 * p
+        return 0.5 - better if key in METRICS and METRICS[key].inverted else 0.5 + better
 
-@pytest.mark.parametrize("changes", [{}, {"demo": True}, {"config": deepcopy(PAPER) | {"mask": "_"}}])
-def test_a_claim_that_no_cells_can_settle_says_why_whatever_the_run(changes):
-    verdict = judged(**changes)["token-dropout"]
-    assert (verdict.verdict, verdict.model, verdict.differences) == (NOT_TESTED, None, ())
-    assert verdict.why == "the paper has no SAE that was trained with token dropout"
-
-
-def test_what_we_take_a_claim_to_mean_stands_beside_its_words():
-    verdict = judged()["p-absorption"]
-    assert verdict.text == "as masking probability increases, the performance on metrics such as absorption increases"
-    assert (verdict.place, verdict.read_as) == ("§3 Ablation", "absorption, from each p to the next")
-    assert judged()["absorption-pythia"].read_as is None
-
-
-def test_no_difference_at_all_has_no_direction_where_no_spread_is_known():
-    found = judged(lambda *_: 0.5)
-    assert (found["absorption-pythia"].verdict, found["absorption-pythia"].why) == (NOT_TESTED, SIGN_ONLY)
-    assert found["absorption-everywhere-pythia"].verdict == NOT_TESTED
-    assert found["probing-pythia-20"].verdict == WITHIN
-
-
-def test_what_is_claimed_to_be_no_worse_may_be_equal():
-    assert judged(lambda *_: 0.5)["scr-everywhere-pythia"].verdict == SAME
-    worse = judged(lambda model, p, *_: 0.5 - p)["scr-everywhere-pythia"]  # by 30 points; 8 are known to be chance
-    assert worse.verdict == OPPOSITE
-
-
-def test_oracles_that_learned_from_other_rows_are_not_compared():
-    config = deepcopy(PAPER)
-    config["ood"]["same_rows"] = False
-    assert judged(config=config)["oracle-pythia"].verdict == NOT_TESTED
-    assert judged(config=config)["ood-pythia"].verdict == SAME
-
-
-def test_each_verdict_has_its_trainer():
-    config = deepcopy(PAPER) | {"trainers": ["matryoshka_batch_topk", "topk"]}
-    found = verdicts(shown_of(config), Scores(rows_of(config, printed)), PUBLISHED, narrow)
-    assert [verdict.trainer for verdict in found if verdict.id == "tpp-pythia-20"] == config["trainers"]
+    of_all = judged(good)["all-metrics-pythia",]
+    assert (of_all.verdict, of_all.why) == (NOT_JUDGED, TOO_NOISY)
 
 
 def mirrored(model: str, p: float, l0: int, seed: int, key: str) -> float:
@@ -176,112 +149,72 @@ def mirrored(model: str, p: float, l0: int, seed: int, key: str) -> float:
 
 
 def test_the_opposite_is_said():
-    found = judged(mirrored, interval=lambda *_: (-0.04, -0.02))
-    for name in ("absorption-pythia", "variance-pythia", "tpp-pythia-20", "scr-pythia-160", "ood-pythia"):
-        assert found[name].verdict == OPPOSITE, name
-    assert found["probing-pythia-20"].verdict == WITHIN
+    found = judged(mirrored)
+    for name in ("absorption-pythia", "variance-pythia", "ood-pythia", "probing-pythia-20"):
+        assert found[name,].verdict == OPPOSITE, name
 
 
-def test_the_paired_interval_decides_on_ood():
-    found = judged(interval=lambda *_: (-0.001, 0.06))
-    assert found["ood-pythia"].verdict == WITHIN
-    assert "paired: -0.100 to 6.000" in found["ood-pythia"].why
-
-
-def with_seeds(*seeds: int) -> dict:
-    return deepcopy(PAPER) | {"seeds": list(seeds)}
-
-
-def test_with_several_seeds_their_own_spread_decides():
-    """A gain of 1.2, 1 and 0.8 points of probing is beyond its spread over seeds, though the known spread is 3."""
-    gains = {0: 0.012, 1: 0.010, 2: 0.008}
-
-    def sure(model, p, l0, seed, key):
-        return 0.7 + (gains[seed] if p == 0.3 else 0) if key.startswith("sparse_probing") else 0.5
-
-    def unsure(model, p, l0, seed, key):
-        return 0.7 + (5 * (gains[seed] - 0.009) if p == 0.3 else 0) if key.startswith("sparse_probing") else 0.5
-
-    verdict = judged(sure, with_seeds(0, 1, 2))["probing-pythia-20"]
-    assert (verdict.verdict, verdict.seeds) == (SAME, 3)
-    assert "over 3 seeds: +/- 0.497" in verdict.why  # 4.303 x 0.2 / sqrt(3)
-    assert judged(unsure, with_seeds(0, 1, 2))["probing-pythia-20"].verdict == WITHIN
-
-
-@pytest.mark.parametrize(
-    ("gain", "verdict"), [(0.0050, SAME), (0.0049, WITHIN), (0.0034, WITHIN), (-0.0049, WITHIN), (-0.0050, OPPOSITE)]
-)
-def test_the_interval_over_seeds_is_one_of_95_percent(gain, verdict):
-    """Three gains with a standard deviation of 0.2 points: Student's t of 2 degrees of freedom is 4.303 at 97.5%, and
-    the interval +/- 0.497; of 90% it would be +/- 0.337."""
+def test_a_difference_of_chance_is_undecided():
+    """Gains of 1.2, -0.8, 1.0, … points."""
 
     def number(model, p, l0, seed, key):
-        own = gain + 0.002 * (seed - 1) if p == 0.3 else 0
-        return 0.7 + own if key.startswith("sparse_probing") else 0.5
+        return printed(model, 0, l0, seed, key) + (0.01 * (-1) ** seed + 0.002 if p == 0.3 else 0)
 
-    assert judged(number, with_seeds(0, 1, 2))["probing-pythia-20"].verdict == verdict
+    assert judged(number)["probing-pythia-20",].verdict == UNDECIDED
+
+
+def test_nothing_is_judged_on_one_seed():
+    found = judged(config=with_seeds(1))
+    assert {verdict.verdict for verdict in found.values()} == {NOT_TESTED, NOT_JUDGED, UNDECIDED}
+    assert found["absorption-pythia",].why == "1 data seed, and a verdict needs 6"
+    assert found["absorption-pythia",].differences[0].ours == pytest.approx(2.356, abs=0.2)
+
+
+def test_where_the_known_does_not_come_out_no_claim_is_decided():
+    """The paper's own configuration has no BatchTopK SAEs, so it cannot show that Matryoshka's absorb less."""
+    found = judged(config=with_seeds(8, known=True))
+    assert found["absorption-pythia",].verdict == NOT_HERE
+    assert found["absorption-pythia",].why == (
+        "the run does not show what is known: two trainers: this run does not have both trainers of analysis.assay"
+    )
+    assert found["ood-pythia",].verdict == AS_CLAIMED  # nothing is known of it beforehand
+
+
+def test_each_verdict_has_its_trainer():
+    found = judged(config=EIGHT | {"trainers": ["matryoshka_batch_topk", "topk"]})
+    assert found["absorption-pythia", "matryoshka_batch_topk"].verdict == AS_CLAIMED
+    assert found["absorption-pythia", "topk"].why == "another experiment than the paper's"
 
 
 def test_what_is_not_in_the_scores_is_not_tested():
-    config = deepcopy(PAPER)
+    config = deepcopy(EIGHT)
     config["tables"] = config["tables"][:1]  # no Gemma, no other p
     found = judged(config=config)
-    assert found["absorption-pythia"].verdict == SAME
-    assert (found["p-absorption"].verdict, found["p-absorption"].why) == (
+    assert found["absorption-pythia",].verdict == AS_CLAIMED
+    assert (found["p-absorption",].verdict, found["p-absorption",].why) == (
         NOT_TESTED,
-        "no absorption at p = 0.2, l0 = 20 in scores.csv",
+        "this run has no SAE of mask20 at l0 20",
     )
     config["models"] = config["models"][:1]
-    assert judged(config=config)["absorption-gemma"].why == "google/gemma-2-2b is not part of this run"
+    assert judged(config=config)["absorption-gemma",].why == "google/gemma-2-2b is not part of this run"
 
 
 @pytest.mark.parametrize("change", [{"mask": "_"}, {"trainers": ["topk"]}])
 def test_another_experiment_tests_no_claim(change):
-    found = judged(config=deepcopy(PAPER) | change)
+    found = judged(config=EIGHT | change)
     assert {verdict.verdict for verdict in found.values()} == {NOT_TESTED}
-    assert found["tpp-pythia-20"].why == "another experiment than the paper's"
+    assert found["tpp-pythia-20",].why == "another experiment than the paper's"
 
 
 def test_a_demo_tests_no_claim():
     assert {verdict.verdict for verdict in judged(demo=True).values()} == {NOT_TESTED}
 
 
-def test_no_verdict_says_reproduced():
-    words = {verdict.verdict for verdict in judged().values()}
-    assert words == {SAME, OPPOSITE, WITHIN, NOT_TESTED}
-    assert not any("reproduc" in word for word in words)
+def test_oracles_that_learned_from_other_rows_are_not_compared():
+    config = deepcopy(EIGHT)
+    config["ood"]["same_rows"] = False
+    assert judged(config=config)["oracle-pythia",].verdict == NOT_TESTED
 
 
-def test_the_interval_of_an_ood_claim_is_that_of_the_two_saes_own_rows(tmp_path, monkeypatch):
-    """From the files beside the scores' sources, the first SAE less the second, resampled as the configuration says."""
-    monkeypatch.chdir(tmp_path)
-    rng, labels = np.random.default_rng(0), np.arange(40) % 2
-
-    def write_rows_of(path: Path, signal: float) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sets = [(name, test) for name in ("one", "other") for test in ("ood", "in_distribution")]
-        noisy = [labels * signal + rng.normal(size=40) for _ in sets]
-        write_scores(path, [Scored(*key, np.arange(40), labels, found) for key, found in zip(sets, noisy, strict=True)])
-        return path
-
-    config = deepcopy(PAPER)
-    config["ood"] |= {"bootstrap": 200, "seed": 7}
-    expected = {}
-    for model, name in (("pythia-160m-deduped", "pythia"), ("gemma-2-2b", "gemma")):
-        folder = Path("results/paper", model)
-        cell = "matryoshka_batch_topk/l0_20/seed_0/scores/ood_rows.csv"
-        clean, masked = write_rows_of(folder / "clean" / cell, 0.5), write_rows_of(folder / "mask30" / cell, 1.5)
-        oracle = write_rows_of(folder / "oracle_rows.csv", 3)
-        expected[f"ood-{name}"] = [(masked, clean)]
-        expected[f"oracle-{name}"] = [(oracle, clean), (oracle, masked)]
-    write_rows("scores.csv", rows_of(config, printed))
-    published = [str(ROOT / "reference" / name) for name in FILES]
-    to = {"tables_to": [], "verdicts_to": "verdicts.json", "summary_to": "summary.txt"}
-    write_report_tables("scores.csv", published, shown_of(config), **to)
-    found = {verdict["id"]: verdict for verdict in json.loads(Path("verdicts.json").read_text())}
-    for claim, pairs in expected.items():
-        intervals = [paired_difference(*pair, resamples=200, seed=7)["ood"]["interval"] for pair in pairs]
-        assert [difference["spread"] for difference in found[claim]["differences"]] == [
-            f"95% interval over test rows, paired: {100 * low:.3f} to {100 * high:.3f}" for low, high in intervals
-        ]
-        assert found[claim]["demo"] is False
+def test_no_verdict_says_reproduced(of_the_paper):
+    assert not any("reproduc" in verdict.verdict for verdict in of_the_paper.values())

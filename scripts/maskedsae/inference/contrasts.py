@@ -226,6 +226,8 @@ class Differences:
         found = [term for term in self.question.terms if not self._is_baseline(term)]
         if not found:
             raise MissingError("no masked SAE is in it")
+        if any(term.stream == ORACLE for term in self.question.terms):
+            raise MissingError("it is about the oracle")
         return found
 
     def _is_baseline(self, term: Term) -> bool:

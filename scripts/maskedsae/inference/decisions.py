@@ -128,7 +128,16 @@ def _decision(shown: Shown, found: dict[str, Contrast], known: Sequence[Assay]) 
     matched = found["matched"]
     verdict = verdicts.get("matched", not_judged)
     why = why_not or matched.missing or _why(matched)
-    return Decision(nominal.model, nominal.trainer, nominal.endpoint, nominal.question, gain, verdict, why, verdicts)
+    return Decision(
+        nominal.model,
+        nominal.trainer,
+        nominal.endpoint,
+        nominal.question,
+        not_judged if why_not else gain,
+        verdict,
+        why,
+        verdicts,
+    )
 
 
 def judged_nominal(shown: Shown, row: Contrast) -> str:

@@ -20,9 +20,6 @@ from .settings import Shown, ShownModel
 
 FILES = ("experiment.yaml", "claims.yaml", "table1.csv", "table2.csv", "table3.csv")
 
-# Metrics whose spread is known, with their names for a sentence.
-NAMES = {"tpp": "TPP", "scr": "SCR", "sparse_probing": "sparse probing"}
-
 
 @dataclass(frozen=True)
 class PublishedTable:
@@ -50,13 +47,6 @@ class Published:
             if table.model == model and table.values.keys() >= set(places):
                 return [float(table.values[place]) for place in places]
         return None
-
-    def known_spread(self) -> str:
-        """What is known about the spread over seeds if a run has only one: a sentence for tables, page and docs."""
-        spread = self.claims["spread"]
-        points = {name: points for name, points in spread["points"].items() if points is not None}
-        metrics, sizes = _and([NAMES[name] for name in points]), _and([f"{size:g}" for size in points.values()])
-        return f"{metrics} are known to vary by about {sizes} points; {spread['repeated']}"
 
     def model_of(self, entry: ShownModel) -> str | None:
         """The name of this model in the paper: from the hub, or a local copy."""
@@ -142,10 +132,6 @@ def _read_table(path: Path, entry: dict[str, Any], methods: dict[str, float]) ->
     if not all(_is_number(printed) for printed in values.values()):
         raise InputError(f"{path}: not a number among its values: restore it from git")
     return PublishedTable(path.stem, entry["model"], entry["columns"], values)
-
-
-def _and(words: list[str]) -> str:
-    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _is_number(text: str) -> bool:

@@ -128,13 +128,15 @@ def _verdict(
         verdict, why = NOT_TESTED, claim.why_not
     elif missing := [row.missing for row in rows if row.missing]:
         verdict, why = NOT_TESTED, missing[0]
-    elif not set(metrics_of(entry)) <= shown.analysis.endpoints.keys():
-        verdict, why = NOT_JUDGED, TOO_NOISY
     else:
-        verdict = _weakest([_agrees(entry["direction"], decision) for decision in found])
-        why = next(decision.why for decision in found if verdict in (_agrees(entry["direction"], decision),))
-        names = [name for name in found[0].by if all(name in decision.by for decision in found)]
-        by = {name: _weakest([decision.by[name] for decision in found]) for name in names}
+        judged = [decision for decision in found if decision.endpoint in shown.analysis.endpoints]
+        agrees = [_agrees(entry["direction"], decision) for decision in judged]
+        verdict = _weakest(agrees) if agrees else NOT_JUDGED
+        why = judged[agrees.index(verdict)].why if agrees else TOO_NOISY
+        if len(judged) < len(found) and verdict != OPPOSITE:  # one judged difference can refute what is said of all
+            verdict, why = NOT_JUDGED, TOO_NOISY
+        names = [name for name in judged[0].by if all(name in decision.by for decision in judged)] if judged else []
+        by = {name: _weakest([decision.by[name] for decision in judged]) for name in names}
     several = len(metrics_of(entry)) > 1
     asked = list(product(metrics_of(entry), entry["differences"]))[: len(rows)]
     differences = tuple(
@@ -151,8 +153,8 @@ def _verdict(
 
 
 def _agrees(direction: str, decision: Decision) -> str:
-    if decision.nominal == UNDECIDED:
-        return UNDECIDED
+    if decision.nominal in (UNDECIDED, NOT_HERE):
+        return decision.nominal
     return AS_CLAIMED if decision.nominal in AGREES[direction] else OPPOSITE
 
 

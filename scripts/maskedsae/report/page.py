@@ -99,7 +99,7 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "measured_tokens": f"{saes[0].quality['tokens']:,}",
         **_tables([table for by_trainer in tables.values() for table in by_trainer]),
         "warnings": warnings(saes),
-        "caveats": caveats(shown, published.known_spread()),
+        "caveats": caveats(shown),
         "facts": _about(saes, settings),
         "steps": [_step(step) for step in steps],
         "total": _step(records.total(steps)) | {"gpu": _hours(sum(step.gpu_hours for step in steps))},
