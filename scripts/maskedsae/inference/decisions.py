@@ -46,6 +46,7 @@ class Decision:
     nominal: str  # better, worse, equal within the margin, undecided
     verdict: str
     why: str
+    judged: bool  # whether anything could be
     by: dict[str, str]
 
 
@@ -127,7 +128,7 @@ def _decision(shown: Shown, found: dict[str, Contrast], known: Sequence[Assay]) 
             verdicts[name] = not_judged if why_not else _judged(gain, row, shown)
     matched = found["matched"]
     verdict = verdicts.get("matched", not_judged)
-    why = why_not or matched.missing or _why(matched)
+    why = why_not or matched.missing or f"at equal l0 {in_words(matched)}"
     return Decision(
         nominal.model,
         nominal.trainer,
@@ -177,5 +178,6 @@ def _failed(row: Contrast, known: Iterable[Assay]) -> list[Assay]:
     return [assay for assay in known if (assay.model, assay.endpoint) == (row.model, row.endpoint) and not assay.passed]
 
 
-def _why(row: Contrast) -> str:
-    return f"at equal l0 {row.mean:+.2f} points ({row.low:+.2f} to {row.high:+.2f}), n = {row.n}, margin {row.margin:g}"
+def in_words(row: Contrast) -> str:
+    """ "+0.58 points (+0.54 to +0.63), n = 8, margin 0.79"."""
+    return f"{row.mean:+.2f} points ({row.low:+.2f} to {row.high:+.2f}), n = {row.n}, margin {row.margin:g}"

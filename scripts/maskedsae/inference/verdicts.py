@@ -13,7 +13,7 @@ from typing import Any
 from ..saes.settings import Trainer
 from .arms import ORACLE
 from .contrasts import Contrast, Question, Term
-from .decisions import ADDS, BETTER, EQUAL, HARMS, NO_GAIN, NOT_HERE, SUFFICES, UNDECIDED, WORSE, Decision
+from .decisions import ADDS, BETTER, EQUAL, HARMS, NO_GAIN, NOT_HERE, SUFFICES, UNDECIDED, WORSE, Decision, in_words
 from .published import Published, metrics_of
 from .settings import Shown
 
@@ -129,10 +129,12 @@ def _verdict(
     elif missing := [row.missing for row in rows if row.missing]:
         verdict, why = NOT_TESTED, missing[0]
     else:
-        judged = [decision for decision in found if decision.endpoint in shown.analysis.endpoints]
+        pairs = list(zip(found, rows, strict=True))
+        pairs = [(decision, row) for decision, row in pairs if decision.endpoint in shown.analysis.endpoints]
+        judged = [decision for decision, _ in pairs]
         agrees = [_agrees(entry["direction"], decision) for decision in judged]
         verdict = _weakest(agrees) if agrees else NOT_JUDGED
-        why = judged[agrees.index(verdict)].why if agrees else TOO_NOISY
+        why = _why(*pairs[agrees.index(verdict)]) if agrees else TOO_NOISY
         if len(judged) < len(found) and verdict != OPPOSITE:  # one judged difference can refute what is said of all
             verdict, why = NOT_JUDGED, TOO_NOISY
         names = [name for name in judged[0].by if all(name in decision.by for decision in judged)] if judged else []
@@ -156,6 +158,10 @@ def _agrees(direction: str, decision: Decision) -> str:
     if decision.nominal in (UNDECIDED, NOT_HERE):
         return decision.nominal
     return AS_CLAIMED if decision.nominal in AGREES[direction] else OPPOSITE
+
+
+def _why(decision: Decision, nominal: Contrast) -> str:
+    return f"{decision.question}: {in_words(nominal)}" if decision.judged else decision.why
 
 
 def _weakest(found: Sequence[str]) -> str:
