@@ -9,7 +9,7 @@ from typing import Any
 from ..activations.settings import Stream
 from ..saes.cells import Cell
 from ..saes.settings import Trainer
-from ..scores.metrics import Metric, paper_metrics
+from ..scores.metrics import BESIDE_ABSORPTION, Metric, paper_metrics
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,14 @@ class ReportChoices:
 
     @property
     def metrics(self) -> list[Metric]:
+        """The paper's."""
         return paper_metrics(self.explained_variance, self.n, self.k)
+
+    @property
+    def all_metrics(self) -> list[Metric]:
+        """The paper's, and ours after full absorption."""
+        first, *others = self.metrics
+        return [first, *BESIDE_ABSORPTION, *others]
 
 
 @dataclass(frozen=True)

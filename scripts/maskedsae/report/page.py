@@ -15,6 +15,7 @@ from ..inference.verdicts import NOT_TESTED, OPPOSITE, SAME, WITHIN
 from ..jobs.errors import InputError
 from ..jobs.files import read_json, read_list, write_bytes
 from ..jobs.log import log
+from ..scores.metrics import SCORED_L0
 from ..scores.table import Scores, read_rows
 from . import html, records
 from .contents import FIGURES
@@ -83,7 +84,8 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "counts": [(kind, found.count(kind)) for kind in (SAME, OPPOSITE, WITHIN, NOT_TESTED) if kind in found],
         "figures": _figures(inputs, settings, palette),
         "differences": _differences(read_list(_one(inputs, "differences")), shown, palette),
-        "saes": _saes(saes, settings, palette),
+        "saes": _saes(saes, settings, palette, scores),
+        "scored_texts": list(SCORED_L0),
         "tolerance": f"{TOLERANCE:.0%}",
         "measured_tokens": f"{saes[0].quality['tokens']:,}",
         **_tables([table for by_trainer in tables.values() for table in by_trainer]),
@@ -151,7 +153,9 @@ def _differences(entries: list[dict[str, Any]], shown: Shown, palette: html.Pale
     return rows
 
 
-def _saes(saes: list[records.Sae], settings: PageSettings, palette: html.Palette) -> list[dict[str, Any]]:
+def _saes(
+    saes: list[records.Sae], settings: PageSettings, palette: html.Palette, scores: Scores
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     before = None
     for sae in saes:
@@ -166,6 +170,7 @@ def _saes(saes: list[records.Sae], settings: PageSettings, palette: html.Palette
                 "seed": sae.cell.seed,
                 "nominal": sae.quality["nominal_l0"],
                 "l0": f"{sae.quality['l0']:.1f}",
+                "scored_l0": [f"{scores.value(sae.cell, key):.1f}" for key in SCORED_L0.values()],
                 "off": signed(rounded(100 * sae.off, 1)) + "%",
                 "off_by_much": sae.off_by_much,
                 "explained_variance": f"{sae.quality['explained_variance']:.3f}",

@@ -1,6 +1,6 @@
 """How many latents are active on the texts that an eval scores: the SAE's l0 there.
 
-Only core gives one itself. l0 differs from text to text, and a score belongs to the l0 that the SAE has on its own texts.
+Only core gives one itself. l0 differs from text to text, and a score belongs to the l0 on its own texts.
 """
 
 from collections.abc import Callable

@@ -40,8 +40,8 @@ CONTEXT = 128  # tokens: about the length of absorption's prompts, and what SAEB
 Saes = list[tuple[str, Any]]  # (name, SAE), as SAEBench takes them
 
 # Where each eval encodes the texts that it scores, each once: absorption its prompts, at the word (and not the words
-# that its k-sparse probes learn from); sparse probing its training and test texts; TPP and SCR the test texts from which
-# latents are ablated (and not the training texts that choose these latents). For core, variance.py counts.
+# that its k-sparse probes learn from); sparse probing its training and test texts; TPP and SCR the test texts from
+# which latents are ablated (and not the training texts that choose these latents). For core, variance.py counts.
 SCORED = {
     "absorption": (FeatureAbsorptionCalculator, "calculate_absorption"),
     "sparse_probing": (activation_collection, "get_sae_meaned_activations"),
