@@ -48,14 +48,14 @@ def _filled(form, given: dict):
     return form(**{name: 0.5 for name in required} | given)
 
 
-def absorption(score: float) -> AbsorptionEvalOutput:
+def absorption(score: float, fraction: float, split: float) -> AbsorptionEvalOutput:
     letter = {"mean_absorption_fraction": 0.25, "full_absorption_rate": score, "num_full_absorption": 3}
     counts = {"num_probe_true_positives": 40, "num_split_features": 1}
+    means = {"mean_full_absorption_score": score, "mean_absorption_fraction_score": fraction}
+    means |= {"mean_num_split_features": split}
     return AbsorptionEvalOutput(
         eval_config=AbsorptionEvalConfig(),
-        eval_result_metrics=AbsorptionMetricCategories(
-            mean=_filled(AbsorptionMeanMetrics, {"mean_full_absorption_score": score})
-        ),
+        eval_result_metrics=AbsorptionMetricCategories(mean=_filled(AbsorptionMeanMetrics, means)),
         eval_result_details=[AbsorptionResultDetail(first_letter=a, **letter, **counts) for a in "ab"],
         **ABOUT,
     )
@@ -146,6 +146,9 @@ LATENTS = {"l0": {"ood": 9.25, "in_distribution": 8.75}, "latents_for_95": {"ood
 # What a cell's numbers are where a test does not care.
 USUAL = {
     "absorption": 0.2,
+    "fraction": 0.3,
+    "split": 1.5,
+    "best_latent": 0.4,
     "saebench": 0.9,
     "legacy": 0.7,
     "centred": 0.71,
@@ -163,7 +166,7 @@ def write_cell(folder: Path, **numbers: float) -> list[str]:
     (folder / "scores").mkdir(parents=True)
     (folder / "sae").mkdir()
     made = {
-        "absorption": absorption(given["absorption"]),
+        "absorption": absorption(given["absorption"], given["fraction"], given["split"]),
         "core": core_output(given["saebench"], given["legacy"]),
         "sparse_probing": sparse_probing(given["sparse_probing"]),
         "tpp": tpp(given["tpp"]),
@@ -179,9 +182,10 @@ def write_cell(folder: Path, **numbers: float) -> list[str]:
     }
     quality = {"nominal_l0": 8, "l0": given["l0"], "mse": 2.5, "dead_latents": 3, "text": "…"}
     quality |= {"explained_variance": 0.9, "explained_variance_but_for_a_constant": 0.95}
+    letters = {"best_latent_f1": given["best_latent"], "probe_f1": 0.9, "a.best_latent_f1": 0.3, "a.probe_f1": 0.8}
     files = {
         "scores/variance.json": variance,
-        "scores/letters.json": {"best_latent_f1": 0.4, "probe_f1": 0.9, "a.best_latent_f1": 0.3, "a.probe_f1": 0.8},
+        "scores/letters.json": letters,
         "scores/l0.json": {"absorption": 9.5, "absorption_tokens": 300},
         "scores/ood.json": probes(given["auc"]) | LATENTS,
         "sae/quality.json": quality,
