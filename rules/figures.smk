@@ -37,7 +37,7 @@ for drawn in outputs.figures(experiment):
                 f"results/{experiment.run}/figures/{drawn.file}.svg",
                 caption=f"../report/{drawn.figure}.rst",
                 category="Figures",
-                labels={"figure": outputs.title(drawn), "trainer": drawn.trainer},
+                labels={"figure": outputs.title(drawn), "trainer": drawn.trainer or "all"},
             ),
             f"results/{experiment.run}/figures/{drawn.file}.pdf",
             f"results/{experiment.run}/figures/{drawn.file}.png",

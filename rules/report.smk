@@ -1,6 +1,7 @@
 # scores_table: every number in the cells' score files as one table, scores.csv (for the SAEs that the tables need) or
 #               grid_scores.csv (for all). One row per number, with its file.
-# tables:       the paper's tables in three formats, a verdict on each of its claims, and a summary for a terminal.
+# contrasts:    differences between streams, paired by data seed, and the verdicts on the paper's claims.
+# tables:       the paper's tables in three formats, and a summary for a terminal.
 #
 # These rules and those of rules/figures.smk take seconds, so they run beside Snakemake and not as cluster jobs.
 
@@ -32,10 +33,34 @@ rule scores_table:
         "../scripts/scores_table.py"
 
 
+rule contrasts:
+    input:
+        scores=f"results/{experiment.run}/scores.csv",
+        published=outputs.published_files(workflow.basedir),
+    output:
+        contrasts=f"results/{experiment.run}/contrasts.csv",
+        verdicts=f"results/{experiment.run}/verdicts.json",
+    log:
+        f"results/{experiment.run}/logs/contrasts.log",
+    benchmark:
+        f"results/{experiment.run}/benchmarks/contrasts.tsv"
+    localrule: True
+    conda:
+        "../envs/maskedsae.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="10m",
+    params:
+        settings=params(lambda model: settings_of.contrast_settings(experiment)),
+    script:
+        "../scripts/contrasts.py"
+
+
 rule tables:
     input:
         scores=f"results/{experiment.run}/scores.csv",
-        ood_rows=grid.in_each(TABLE_CELLS, "scores/ood_rows.csv") + grid.oracle_rows(experiment),
+        verdicts=f"results/{experiment.run}/verdicts.json",
         published=outputs.published_files(workflow.basedir),
     output:
         tables=[
@@ -51,7 +76,6 @@ rule tables:
             )
             for path in grid.table_files(experiment)
         ],
-        verdicts=f"results/{experiment.run}/verdicts.json",
         summary=f"results/{experiment.run}/summary.txt",
     log:
         f"results/{experiment.run}/logs/tables/tables.log",

@@ -8,9 +8,9 @@ with job(snakemake) as entry:
 
     write_report_tables(
         snakemake.input.scores,
+        snakemake.input.verdicts,
         snakemake.input.published,
         entry.settings(TableSettings).shown,
         tables_to=list(snakemake.output.tables),
-        verdicts_to=snakemake.output.verdicts,
         summary_to=snakemake.output.summary,
     )

@@ -24,6 +24,11 @@ STREAMS = {
     "untouched rows": {"corruption": MASK, "rows": "untouched"},
     "both": {"corruption": DELETE, "context": "clean", "rows": "untouched"},
     "deleted": {"corruption": DELETE},
+    "replaced": {"corruption": {"kind": "replace", "p": 0.3}},
+    "words": {"corruption": {"kind": "mask_words", "p": 0.3}},
+    "another string": {"corruption": MASK | {"string": " ..."}},
+    "noise": {"corruption": MASK, "context": "noise"},
+    "noise, untouched rows": {"corruption": DELETE, "context": "noise", "rows": "untouched"},
 }
 
 

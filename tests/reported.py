@@ -16,6 +16,7 @@ from maskedsae.experiment import outputs, settings
 from maskedsae.experiment.checks import check
 from maskedsae.experiment.configuration import Configuration
 from maskedsae.experiment.grid import all_cells, table_files, training_jobs
+from maskedsae.inference.make import write_inference
 from maskedsae.inference.published import FILES
 from maskedsae.inference.settings import Shown
 from maskedsae.report.contents import FIGURES
@@ -95,6 +96,7 @@ def rows_of(config: dict) -> list[Row]:
         auc = number(*place, 9, cell.stream)
         for i, dataset in enumerate(("", *(f"{name}." for name in LABELS))):
             found |= {f"ood.{dataset}auc{end}": auc + 0.01 * i + off for end, off in ENDS.items()}
+        found["absorption.mean_absorption_fraction_score"] = number(*place, 10, cell.stream)
         for k, test in product(config["ood"]["ks"], ("auc", "in_distribution_auc")):
             found[f"ood.{test}_top_{k}"] = auc - 0.1 / k + 0.05 * (test != "auc")
         about = (cell.run, cell.model, cell.stream, p, cell.trainer, cell.l0, cell.seed)
@@ -131,6 +133,9 @@ def write_run(folder: Path, config: dict, dead: int = 10, step: str = "stock") -
     results.mkdir(parents=True)
     write_rows(results / "scores.csv", rows_of(config))
     (results / "ood_differences.json").write_text(json.dumps(differences_of(config)))
+    published = [str(ROOT / "reference" / name) for name in FILES]
+    to = [str(results / name) for name in ("contrasts.csv", "verdicts.json")]
+    write_inference(results / "scores.csv", published, shown, *to)
     for cell in cells_of(config):
         p = shown.stream(cell.stream).p
         sae = folder / cell.folder / "sae"
@@ -169,7 +174,7 @@ def drawn(config: dict, name: str, trainer: str | None = None) -> tuple[outputs.
     (asked,) = (
         figure
         for figure in outputs.figures(configuration)
-        if (figure.figure, figure.trainer) == (name, trainer or config["trainers"][0])
+        if figure.figure == name and figure.trainer in ("", trainer or config["trainers"][0])
     )
     inputs = outputs.figure_inputs(configuration, asked, cells_of(config))
     return inputs, settings.figure_settings(configuration, asked)
@@ -191,10 +196,10 @@ def page_of(config: dict, steps: Sequence[StepSettings]) -> tuple[outputs.Inputs
     inputs = outputs.page_inputs(configuration, cells_of(config), ROOT) | {"published": published}
     write_report_tables(
         results / "scores.csv",
+        inputs["verdicts"],
         published,
         settings.shown(configuration),
         tables_to=table_files(configuration),
-        verdicts_to=str(inputs["verdicts"]),
         summary_to=str(results / "summary.txt"),
     )
     return inputs, settings.page_settings(configuration, figures, steps, given)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
+from maskedsae.activations.settings import Stream
 from maskedsae.experiment import outputs, settings
 from maskedsae.inference.paired import differences
 from maskedsae.inference.published import read_published
@@ -22,7 +23,7 @@ from maskedsae.report.figures import draw as drawing
 from maskedsae.report.html import table_html
 from maskedsae.report.page import write_page
 from maskedsae.report.settings import FigureSettings, PageSettings
-from maskedsae.report.style import looks
+from maskedsae.report.style import label, looks
 from maskedsae.report.tables import make_tables
 from maskedsae.report.writers import to_csv, to_latex, to_markdown
 from maskedsae.saes.cells import Cell
@@ -174,9 +175,7 @@ def test_each_has_a_colour_and_a_marker_of_its_own_and_the_papers_keep_theirs():
     assert {name: LOOKS[name] for name in ("clean", "mask30")} == {name: papers[name] for name in ("clean", "mask30")}
 
 
-@pytest.mark.parametrize(
-    "name", ["achieved_l0", "metrics_nominal", "metrics_achieved", "auc_by_k", "ood_datasets", "training"]
-)
+@pytest.mark.parametrize("name", ["achieved_l0", "metrics_nominal", "auc_by_k", "ood_datasets", "training"])
 def test_a_legend_tells_them_apart(run, name):
     (legend,) = run(name).legends
     handles = zip(legend.get_texts(), legend.legend_handles, strict=True)
@@ -192,6 +191,21 @@ def test_two_that_are_the_same_in_words_have_their_names_in_the_legend():
     own = {"mask30": "masked, p = 0.3 (mask30)", "again30": "masked, p = 0.3 (again30)"}
     assert labels == LABELS | own
     assert len({look.light for look in found.looks.values()}) == 6
+
+
+def test_every_setting_of_a_stream_is_in_its_words():
+    mask = {"kind": "mask", "p": 0.3, "string": " ..."}
+    entries = {
+        "masked, p = 0.3, string = “ ...”": {"corruption": mask},
+        "masked word by word, p = 0.3": {"corruption": {"kind": "mask_words", "p": 0.3}},
+        "replaced, p = 0, its effect as noise, untouched rows": {
+            "corruption": {"kind": "replace", "p": 0},
+            "context": "noise",
+            "rows": "untouched",
+        },
+    }
+    streams = [Stream.from_plain({"name": f"s{number}"} | entry) for number, entry in enumerate(entries.values())]
+    assert [label(stream, streams) for stream in streams] == list(entries)
 
 
 def test_curves_are_of_their_own_stream(run):
@@ -216,16 +230,17 @@ def test_curves_are_of_their_own_stream(run):
     assert equal(losses, {name: [number(MODEL, P[name], l0, 0, 0, name) for l0 in L0S] for name in P})
 
 
-def test_gaps_lead_to_the_stream_without_corruption(run):
-    axes = run("metrics_achieved").axes[3]
-    expected = {name: [(achieved(name, l0), percent(name, l0, 3)) for l0 in L0S] for name in P}
-    assert equal(curves(axes), expected)
-    gaps = {}
-    for line in axes.get_lines():
-        if line.get_linestyle() == ":":
-            gaps.setdefault(STREAM_OF[line.get_color()], []).append(line.get_ydata()[1])
-    ends = {name: [percent("clean", achieved(name, l0), 3) for l0 in L0S[:3]] for name in P if name != "clean"}
-    assert equal(gaps, ends)
+def test_what_decides_shows_each_at_its_own_l0(run):
+    """The legend says which arm a stream is."""
+    figure = run("decides")
+    expected = {name: [(achieved(name, l0), percent(name, l0, 1)) for l0 in L0S] for name in P}
+    assert equal(curves(figure.axes[2]), expected)
+    (legend,) = figure.legends
+    handles = zip(legend.get_texts(), legend.legend_handles, strict=True)
+    named = {STREAM_OF[line.get_color()]: text.get_text() for text, line in handles}
+    assert named == {name: text for text, name in zip(LABELS.values(), LABELS, strict=True)} | {
+        "budget30": "budget (masked, p = 0.3)"
+    }
 
 
 def test_what_masked_tokens_leave_to_others_is_drawn_of_the_papers_masks_only(run):

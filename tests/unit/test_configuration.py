@@ -48,7 +48,7 @@ WRONG = [
     ("seeds_per_stream", 0, "seeds_per_stream: 0 is out of range: it must be at least 1"),
     ("streams.1.corruption", {"kind": "mask", "p": 0.1}, "streams[1].p: given beside corruption, which has its own"),
     ("streams.0.corruption", {"p": 0.1}, "streams[0].corruption.kind: missing"),
-    ("streams.0.corruption", {"kind": "masc", "p": 0.1}, "kind: masc is not one of delete, mask (did you mean mask?)"),
+    ("streams.0.corruption", {"kind": "masc", "p": 0.1}, "masc is not one of delete, mask, mask_words, replace ("),
     ("streams.0.corruption", {"kind": "mask"}, "streams[0].corruption.p: missing"),
     ("streams.0.corruption", {"kind": "mask", "p": "0.1"}, "streams[0].corruption.p: '0.1' is not float"),
     ("streams.0.corruption", {"kind": "mask", "p": 1.5}, "streams[0].corruption.p: 1.5 is out of range"),
@@ -290,6 +290,7 @@ def test_the_schema_and_the_papers_configuration_have_the_same_keys():
     config = keys_of({key: value for key, value in PAPER.items() if key != "world"})
     # Lists that are null in the paper's configuration, settings that are for overlays alone, and what has a default.
     empty = (".world", ".corpus.files[]", ".saebench.data.revisions[]", ".streams[]", ".trainer_sets[]")
+    empty += tuple(f".analysis.{key}[]" for key in ("arms", "models", "l0", "baseline_l0"))
     described = {key for key in keys_of_schema(schema, schema) if not key.startswith(empty)}
     described -= {key for key in described if key.endswith((".kind", ".dict_size")) and key.startswith(".trainer_")}
     assert {key for key in config if not key.startswith(".streams[]")} == described

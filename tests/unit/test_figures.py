@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,14 @@ from PIL import Image
 
 from maskedsae.activations.settings import Stream
 from maskedsae.experiment import outputs
-from maskedsae.inference.published import read_published
+from maskedsae.inference.contrasts import read_contrasts
 from maskedsae.jobs.errors import InputError
 from maskedsae.report import contents, tables
 from maskedsae.report.figures import draw as drawing
 from maskedsae.report.figures.training import read_curves
 from maskedsae.report.settings import DrawnFigure
 from maskedsae.report.style import OTHERS, SHADES, looks
-from maskedsae.scores.table import Scores, read_rows, write_rows
+from maskedsae.scores.table import read_rows, write_rows
 from reported import DEMO, PAPER, ROOT, checked, differences_of, drawn, figure, number, shown_of, write_run
 
 FIGURES = sorted(contents.FIGURES)
@@ -107,39 +106,43 @@ def test_small_multiples_have_every_metric_of_every_stream_at_nominal_l0(run):
     assert curve(axes[10], "mask50")[0] == []  # no table shows it for Gemma
 
 
-def test_and_at_the_l0_that_they_have_with_the_gap_to_the_unmasked_ones(run):
-    axes = run()("metrics_achieved")[4]
-    x, y = curve(axes, "mask30")
+def test_what_decides_is_drawn_at_the_l0_that_they_have(run):
+    """The paper's models below each other, five endpoints in two rows; a mean without an interval, of one seed."""
+    panels = run()("decides")
+    x, y = curve(panels[2], "mask30")
+    assert panels[2].get_title("left") == "Explained Variance"
     assert x == pytest.approx([20 / 0.7, 40 / 0.7, 80 / 0.7, 160 / 0.7])
     assert y == pytest.approx(of_model("pythia-160m-deduped", 0.3, [20, 40, 80, 160], 1))
-    gaps = dotted(axes, "mask30")
-    # Made-up scores are linear in log l0, so the interpolation is exact; the last one lies beyond all unmasked SAEs.
-    assert [gap.get_xdata()[0] for gap in gaps] == pytest.approx(x[:3])
-    expected = [100 * number("pythia-160m-deduped", 0, l0, 0, 1) for l0 in x[:3]]
-    assert [gap.get_ydata()[1] for gap in gaps] == pytest.approx(expected)
+    assert curve(panels[2], "clean")[0] == pytest.approx([20, 40, 80, 160])
+    assert panels[6].texts[0].get_text() == "gemma-2-2b"
 
 
-def test_with_several_seeds_the_figure_has_the_tables_numbers(run):
-    """Where each seed's masked SAE lies within its own unmasked ones: of each at its own l0, then the mean."""
+def test_intervals_of_what_decides_are_over_data_seeds(run):
+    """Seeds differ by 0.3 points: a t interval of three is 0.3 x 4.303 / sqrt(3)."""
     config = PAPER | SEEDS
     run(config)
-    path = Path("results/paper/scores.csv")
-    bent = {
-        "quality.l0": lambda row: row.value * (0.7 if (row.p, row.seed) == (0, 0) else 1),
-        "core.explained_variance_legacy": lambda row: row.value + 1e-6 * row.l0**2 * (row.seed + 1),
-    }
-    rows = read_rows(path)
-    write_rows(path, [replace(row, value=bent.get(row.metric, attrgetter("value"))(row)) for row in rows])
-    gaps = dotted(open_figure(config, "metrics_achieved").axes[4], "mask30")
-    made = tables.make_tables(shown_of(config), Scores(read_rows(path)), read_published(ROOT / "reference"))
-    (line,) = (
-        line
-        for line in made["table1"][0].block(tables.EQUAL_L0)
-        if line.metric == "explained_variance" and not line.signed
-    )
-    shown = [entry.mean for entry in line.entries if entry.values]
-    assert len(shown) == 2  # at nominal 80, one seed's l0 is beyond its unmasked SAEs', though not beyond their mean
-    assert [gap.get_ydata()[1] for gap in gaps] == pytest.approx(shown, rel=1e-12)
+    axes = open_figure(config, "decides").axes[2]
+    half = 0.3 * 4.30265 / 3**0.5
+    (band,) = [found for found in axes.collections if hasattr(found, "get_paths") and found.get_alpha()]
+    heights = band.get_paths()[0].vertices[:, 1]
+    middle = of_model("pythia-160m-deduped", 0, [20], 1)[0] + 0.3
+    assert heights.min() == pytest.approx(middle - half)
+    segments = [found.get_segments() for found in axes.collections if hasattr(found, "get_segments")]
+    lengths = {round(float(end[1] - start[1]), 6) for bars in segments for start, end in bars}
+    assert lengths == {pytest.approx(2 * half, abs=1e-5)}
+
+
+def test_what_is_taken_apart_is_what_contrasts_csv_says(run):
+    config = DEMO | SEEDS
+    run(config)
+    rows = {(row.endpoint, row.question, row.contrast): row for row in read_contrasts("results/demo/contrasts.csv")}
+    panels = open_figure(config, "taken_apart").axes
+    words = [label.get_text() for label in panels[0].get_yticklabels()]
+    assert words[0] == "at equal nominal l0"
+    for name, line in (("nominal", 0), ("budget", 1), ("matched", 4)):
+        row = rows["absorption", "mask30@8 - clean@8", name]
+        drawn = {round(float(x), 6): float(y) for x, y in zip(*curve(panels[0], "mask30"), strict=True)}
+        assert drawn[round(row.mean, 6)] == pytest.approx(line, abs=0.3)
 
 
 def test_achieved_l0_is_over_the_nominal_one(run):
@@ -267,7 +270,7 @@ def notes(figure) -> list[str]:
     return [text.get_text().replace("\n", " ") for text in figure.texts]
 
 
-@pytest.mark.parametrize("name", ["metrics_nominal", "metrics_achieved", "tradeoff"])
+@pytest.mark.parametrize("name", ["metrics_nominal", "decides", "tradeoff"])
 def test_a_missing_score_stops_with_its_path(run, tmp_path, name):
     run()
     path = Path("results/paper/scores.csv")

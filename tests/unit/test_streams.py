@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from conftest import COMPUTE, MASK30, folders, train_settings
-from maskedsae.activations.corruptions.base import ABSENT
+from maskedsae.activations.corruptions.base import ABSENT, REPLACED, known_kinds
 from maskedsae.activations.language_models import LanguageModel
 from maskedsae.activations.settings import Stream
+from maskedsae.activations.streams import other_places
 from maskedsae.jobs.errors import InputError
 from maskedsae.saes.training import make_stream, train_cells
 from maskedsae.text.tokens import Tokens
@@ -19,6 +20,7 @@ from maskedsae.text.tokens import Tokens
 CLEAN = {"name": "clean"}
 MASK = {"kind": "mask", "p": 0.3}
 DELETE = {"kind": "delete", "p": 0.3}
+REPLACE, WORDS = {"kind": "replace", "p": 0.3}, {"kind": "mask_words", "p": 0.3}
 FAMILIES = ("gpt_neox", "gemma2")
 BLOCK = 10  # contexts
 
@@ -68,7 +70,7 @@ def corrupted(stream, number: int):
     """The block's contexts as they are, as they are read, and what became of each token."""
     first = number * BLOCK
     clean = stream.tokens.contexts(first, first + BLOCK)
-    return clean, *stream.stream.corruption.corrupt(clean, range(first, first + BLOCK), stream.seed, stream.model.facts)
+    return clean, *stream.stream.corruption.corrupt(clean, range(first, first + BLOCK), stream.seed, stream.vocabulary)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -126,10 +128,37 @@ def test_deleted_tokens_give_no_row_and_the_others_one_each(facts, tokens_folder
     assert_same_rows(block(stream, 2), torch.cat(expected))
 
 
+@pytest.mark.parametrize("corruption", [MASK, DELETE])
+@pytest.mark.parametrize("rows", ["all", "untouched"])
+def test_with_noise_the_differences_of_untouched_tokens_have_changed_places(facts, tokens_folders, corruption, rows):
+    """Of each context the same differences as in the corrupted stream, none where it belongs; touched rows as there."""
+    entry = {"name": "noise", "corruption": corruption, "context": "noise", "rows": rows}
+    stream = stream_of(facts, tokens_folders, stream=entry, batch=1)
+    clean, read, source = corrupted(stream, 2)
+    one, other = plain_pass(stream, clean), plain_pass(stream, read)
+    found = stream._read(2).split([int((row >= (0 if rows == "untouched" else -1)).sum()) for row in source])
+    for of_clean, of_read, places, given in zip(one, other, source, found, strict=True):
+        slots = np.flatnonzero(places >= 0)
+        left = places[places != ABSENT] if rows == "all" else places[slots]
+        torch.testing.assert_close(
+            given[left < 0], of_read[places == REPLACED][: (left < 0).sum()], rtol=1e-4, atol=1e-5
+        )
+        differences = of_read[slots] - of_clean[places[slots]]
+        noise = given[left >= 0] - of_clean[places[slots]]
+        distances = torch.cdist(noise, differences)
+        # Before the first touched token all differences are 0: those are told apart by nothing.
+        seen = differences.norm(dim=1) > 1e-3
+        taken = distances.argmin(1)
+        assert distances.min(1).values.max() < 1e-3
+        assert sorted(taken[seen[taken]].tolist()) == np.flatnonzero(seen).tolist()
+        assert not torch.any((taken == torch.arange(len(slots))) & seen[taken])
+
+
 def test_a_corruption_at_rate_0_gives_the_baselines_batches_bit_for_bit(facts, tokens_folders):
     clean = stream_of(facts, tokens_folders, stream=CLEAN)
-    for kind in ("mask", "delete"):
-        other = stream_of(facts, tokens_folders, stream={"name": "none", "corruption": {"kind": kind, "p": 0}})
+    for kind, context in [*((kind, "corrupted") for kind in known_kinds()), ("mask", "noise")]:
+        entry = {"name": "none", "corruption": {"kind": kind, "p": 0}, "context": context}
+        other = stream_of(facts, tokens_folders, stream=entry)
         assert not other.stream.is_baseline
         assert all(torch.equal(a, b) for a, b in zip(clean, other, strict=True))
 
@@ -197,7 +226,7 @@ def test_starting_at_a_block_goes_on_as_if_never_stopped(facts, tokens_folders, 
         assert torch.equal(torch.stack(expected), torch.stack(batches))
 
 
-@pytest.mark.parametrize("corruption", [MASK, DELETE])
+@pytest.mark.parametrize("corruption", [MASK, DELETE, REPLACE, WORDS])
 def test_dropped_rows_are_carried_on_too(facts, tokens_folders, corruption):
     entry = {"name": "dropped", "corruption": corruption, "rows": "untouched"}
     whole = kept(stream_of(facts, tokens_folders, stream=entry))
@@ -229,14 +258,20 @@ def plain_rows(stream, number: int) -> torch.Tensor:
         clean = stream.tokens.contexts(numbers.start, numbers.stop)
         read, source = clean, np.broadcast_to(np.arange(clean.shape[1]), clean.shape)
         if stream.stream.corruption:
-            read, source = stream.stream.corruption.corrupt(clean, numbers, stream.seed, stream.model.facts)
+            read, source = stream.stream.corruption.corrupt(clean, numbers, stream.seed, stream.vocabulary)
         rows, places = stream.model.residual(torch.from_numpy(read)), torch.from_numpy(source.copy())
-        if stream.stream.context == "clean":
+        after = int(stream.batching.drop_bos)
+        if stream.stream.context != "corrupted":
             of_clean = stream.model.residual(torch.from_numpy(clean))
             of_clean = of_clean[torch.arange(len(clean))[:, None], places.clamp(min=0)]
-            rows = torch.where(places[..., None] >= 0, of_clean, rows)
+            noise = torch.zeros_like(rows)
+            if stream.stream.context == "noise":
+                untouched = (places >= 0).numpy()
+                untouched[:, :after] = False
+                others = torch.from_numpy(other_places(untouched, numbers, stream.seed))
+                noise = (rows - of_clean)[torch.arange(len(clean))[:, None], others]
+            rows = torch.where(places[..., None] >= 0, of_clean + noise, rows)
         there = places >= 0 if stream.stream.rows == "untouched" else places != ABSENT
-        after = int(stream.batching.drop_bos)
         parts.append(rows[:, after:][there[:, after:]])
     rows = torch.cat(parts)
     if stream.batching.max_norm_multiple is not None:
@@ -268,9 +303,10 @@ def assert_same_blocks(found: list[tuple], expected: list[tuple]) -> None:
 EVERY_STREAM = [CLEAN] + [
     {"name": "s", "corruption": corruption, "context": context, "rows": rows}
     for corruption in (MASK, DELETE, {"kind": "delete", "p": 0})
-    for context in ("corrupted", "clean")
+    for context in ("corrupted", "clean", "noise")
     for rows in ("all", "untouched")
 ]
+EVERY_STREAM += [{"name": "s", "corruption": corruption} for corruption in (REPLACE, WORDS, MASK | {"string": " ..."})]
 
 
 @pytest.mark.parametrize("entry", EVERY_STREAM)
@@ -360,14 +396,19 @@ def test_the_short_form_is_a_mask_and_p_0_in_it_is_none():
     ("entry", "line"),
     [
         ({"p": 0.3, "corruption": MASK}, "p: given beside corruption, which has its own p: keep one of the two"),
-        ({"corruption": {"p": 0.3}}, "corruption.kind: missing: one of delete, mask"),
-        ({"corruption": {"kind": "masc", "p": 0.3}}, "masc is not one of delete, mask (did you mean mask?)"),
+        ({"corruption": {"p": 0.3}}, "corruption.kind: missing: one of delete, mask, mask_words, replace"),
+        (
+            {"corruption": {"kind": "masc", "p": 0.3}},
+            "masc is not one of delete, mask, mask_words, replace (did you mean mask?)",
+        ),
         ({"corruption": {"kind": "mask", "p": 1}}, "p: 1 is out of range: it must be at least 0 and less than 1"),
         ({"corruption": {"kind": "mask"}}, "corruption.p: missing"),
-        ({"corruption": MASK | {"q": 1}}, "corruption.q: unknown key: known are p"),
+        ({"corruption": MASK | {"q": 1}}, "corruption.q: unknown key: known are p, string"),
+        ({"corruption": MASK | {"string": 3}}, "corruption.string: 3 is not str"),
+        ({"corruption": WORDS | {"string": "…"}}, "corruption.string: unknown key: known are p"),
         ({"context": "clean"}, "context and rows say something about a corruption, and this stream has none"),
         ({"corruption": MASK, "rows": "some"}, "rows: some is not one of all, untouched"),
-        ({"corruption": MASK, "context": "dirty"}, "context: dirty is not one of corrupted, clean"),
+        ({"corruption": MASK, "context": "dirty"}, "context: dirty is not one of corrupted, clean, noise"),
     ],
 )
 def test_what_makes_no_stream_is_refused_in_a_line(entry, line):
@@ -377,9 +418,9 @@ def test_what_makes_no_stream_is_refused_in_a_line(entry, line):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("context", ["corrupted", "clean"])
+@pytest.mark.parametrize("context", ["corrupted", "clean", "noise"])
 @pytest.mark.parametrize("rows", ["all", "untouched"])
-@pytest.mark.parametrize("corruption", [None, MASK, DELETE])
+@pytest.mark.parametrize("corruption", [None, MASK, DELETE, REPLACE, WORDS, MASK | {"string": "…"}])
 def test_what_is_spelled_out_is_read_back(corruption, context, rows):
     if corruption is None:
         context, rows = "corrupted", "all"

@@ -140,7 +140,7 @@ def test_every_stream_keeps_its_tensors_on_the_gpu_and_waits_for_none_of_them(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("a mistake is seen:") == 5
-    assert len(done.stdout.splitlines()) == 2 * 6 + 5
+    assert len(done.stdout.splitlines()) == 2 * len(STREAMS) + 5
 
 
 def test_a_step_keeps_its_tensors_on_the_gpu(cuda_build):

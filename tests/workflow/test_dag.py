@@ -147,6 +147,11 @@ def both(stream: str = "clean", l0: str = "4-8", seed: int = 0, model: str = "ne
         ("l0", 6, both(l0="6")),
         ("seeds", 1, both(seed=1)),
         ("streams", {"name": "mask30", "p": 0.3}, both(stream="mask30")),
+        (
+            "streams",
+            {"name": "dots30", "corruption": {"kind": "mask", "p": 0.3, "string": ".."}},
+            both(stream="dots30"),
+        ),
         ("models", model_entry("gemma", "gemma2"), both(model="gemma") | {"model/gemma", "tokens/gemma"}),
         ("trainers", "batch_topk", {train("neox", "clean", "batch_topk", "4-8")}),
         ("trainers", "topk-small", {train("neox", "clean", "topk-small", "4-8")}),

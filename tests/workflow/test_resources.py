@@ -171,6 +171,8 @@ def test_a_stream_that_drops_rows_or_reads_its_text_twice_takes_longer():
     assert hours() == pytest.approx(1.806 + steps, rel=0.001)
     assert hours(context="clean") == pytest.approx(2 * 1.806 + steps, rel=0.001)
     assert hours(rows="untouched") == pytest.approx(2 * 1.806 + steps, rel=0.001)
+    assert hours(context="noise") == pytest.approx(2 * 1.806 + steps, rel=0.001)
+    assert hours(context="noise", rows="untouched") == pytest.approx(4 * 1.806 + steps, rel=0.001)
 
 
 def test_a_model_of_unknown_cost_asks_for_all_the_time_there_is():

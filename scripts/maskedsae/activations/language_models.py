@@ -5,7 +5,7 @@ between its last kept block and its final norm; tests/unit/test_language_models.
 model.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ..jobs.errors import InputError, first_line
 from ..jobs.files import read_json, sha256, write_json
 from ..jobs.hub import Repository
 from ..jobs.typed import plain, read
-from .settings import ModelFacts, ModelSettings
+from .settings import ModelFacts, ModelSettings, Stream
 
 # transformers' model_type -> the name of the final norm, which is removed: the residual stream is its input.
 FAMILIES = {"gpt_neox": "final_layer_norm", "gemma2": "norm"}
@@ -34,12 +34,15 @@ def read_facts(path: str | Path) -> ModelFacts:
     return read(ModelFacts, read_json(path), f"{path}: ")
 
 
-def write_facts(path: str | Path, settings: ModelSettings) -> None:
-    write_json(path, plain(describe(settings)))
+def write_facts(path: str | Path, settings: ModelSettings, streams: Iterable[Stream] = ()) -> None:
+    """Of `streams` only the strings are looked at: one that is no token is an error here, before any text is read."""
+    corruptions = [stream.corruption for stream in streams if stream.corruption is not None]
+    strings = [string for corruption in corruptions for string in corruption.strings]
+    write_json(path, plain(describe(settings, strings)))
 
 
-def describe(model: ModelSettings) -> ModelFacts:
-    """Check a model's settings and collect the facts that later steps need.
+def describe(model: ModelSettings, strings: Iterable[str] = ()) -> ModelFacts:
+    """Check a model's settings and collect the facts that later steps need; `strings` must be one token each.
 
     A hub model is fetched here, once, so that later steps need no network; its revision is resolved to a commit.
     """
@@ -47,6 +50,8 @@ def describe(model: ModelSettings) -> ModelFacts:
     config = from_pretrained(AutoConfig, model.name, folder)
     _check(model, config)
     tokenizer = load_tokenizer(model.name, folder)
+    for string in strings:
+        mask_token(model.name, tokenizer, string, "streams: corruption.string")
     bos = model.bos
     if bos is None:  # as the model's own tokenizer does: Gemma's adds BOS, Pythia's does not
         bos = tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
@@ -85,11 +90,12 @@ def _check(model: ModelSettings, config: Any) -> None:
         )
 
 
-def mask_token(name: str, tokenizer: PreTrainedTokenizerBase, mask_string: str) -> int:
-    ids = tokenizer(mask_string, add_special_tokens=False)["input_ids"]
+def mask_token(name: str, tokenizer: PreTrainedTokenizerBase, string: str, key: str = "mask") -> int:
+    """`key` says where the string was given."""
+    ids = tokenizer(string, add_special_tokens=False)["input_ids"]
     if len(ids) != 1:
         raise InputError(
-            f"mask: {mask_string!r} is {len(ids)} tokens in {name}'s tokenizer, and a masked token is replaced by "
+            f"{key}: {string!r} is {len(ids)} tokens in {name}'s tokenizer, and a masked token is replaced by "
             "exactly one: choose a string that is one token"
         )
     return int(ids[0])

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from ..jobs.errors import InputError
 from .corruptions.base import Corruption, Rows
 
-Context = Literal["corrupted", "clean"]
+Context = Literal["corrupted", "clean", "noise"]
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,11 @@ class Stream:
 
     @property
     def as_in_the_paper(self) -> bool:
-        """The baseline; or a mask, with every row kept as the masked context gives it."""
-        kind = None if self.corruption is None else self.corruption.kind
-        return kind is None or (kind == "mask" and (self.context, self.rows) == ("corrupted", "all"))
+        """The baseline; or a mask without other settings, with every row kept as the masked context gives it."""
+        if self.corruption is None:
+            return True
+        mask = self.corruption.plain() == {"kind": "mask", "p": self.corruption.p}
+        return mask and (self.context, self.rows) == ("corrupted", "all")
 
     @property
     def share_of_rows(self) -> float:

@@ -4,7 +4,7 @@ A block of contexts is the unit of forward pass, of shuffling and of restarting.
 (seed, block number), so a stream can start at any block.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from ..jobs.device import to_device
 from ..text.tokens import Tokens
-from .corruptions.base import ABSENT, Ids
+from .corruptions.base import ABSENT, NOISE, Ids, uniforms
 from .language_models import LanguageModel
 from .settings import Stream
+from .vocabulary import ModelVocabulary
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class ActivationStream:
 
     def __init__(self, model: LanguageModel, tokens: Tokens, stream: Stream, seed: int, batching: Batching):
         self.model, self.tokens, self.stream, self.seed, self.batching = model, tokens, stream, seed, batching
+        self.vocabulary = ModelVocabulary(model.facts, tokens)
         self._buffers: Buffers | None = None
         # The block in `text`, and its number of rows: block 0 is read twice in a row, first for the norm factor.
         self._held: int | None = None
@@ -123,24 +125,36 @@ class ActivationStream:
         clean = self.tokens.contexts(numbers.start, numbers.stop)
         places = np.arange(clean.size).reshape(clean.shape)  # of each position's row in a forward pass
         if self.stream.corruption is None:
-            self._append(clean, places[:, int(self.batching.drop_bos) :].flatten())
+            self._append(self._residual(clean), places[:, int(self.batching.drop_bos) :].flatten())
             return
-        tokens, source = self.stream.corruption.corrupt(clean, numbers, self.seed, self.model.facts)
-        kept = source >= 0 if self.stream.rows == "untouched" else source != ABSENT
+        tokens, source = self.stream.corruption.corrupt(clean, numbers, self.seed, self.vocabulary)
+        untouched = source >= 0
+        kept = untouched.copy() if self.stream.rows == "untouched" else source != ABSENT
         kept[:, : int(self.batching.drop_bos)] = False
         if self.stream.context == "corrupted":
-            self._append(tokens, places[kept])
+            self._append(self._residual(tokens), places[kept])
             return
         # Rows of untouched tokens from the clean context; where touched ones are kept, theirs from the corrupted one.
-        rows = self._append(clean, np.where(source >= 0, places[:, :1] + source, places)[kept])
+        in_clean = np.where(untouched, places[:, :1] + source, places)
+        of_clean = self._residual(clean)
+        rows = self._append(of_clean, in_clean[kept])
+        if (self.stream.context, self.stream.rows) == ("clean", "untouched"):
+            return
+        of_corrupted = self._residual(tokens)
         if self.stream.rows == "all":
-            touched = (source < 0)[kept]
-            corrupted = self._residual(tokens).index_select(0, self._index(places[kept][touched]))
+            touched = (~untouched)[kept]
+            corrupted = of_corrupted.index_select(0, self._index(places[kept][touched]))
             rows.index_copy_(0, self._index(np.flatnonzero(touched)), corrupted)
+        if self.stream.context == "noise":
+            there = kept & untouched
+            others = np.take_along_axis(places, other_places(there, numbers, self.seed), axis=1)[there]
+            noise = of_corrupted.index_select(0, self._index(others))
+            noise -= of_clean.index_select(0, self._index(in_clean.flatten()[others]))
+            into = self._index(np.flatnonzero(untouched[kept]))
+            rows.index_copy_(0, into, rows.index_select(0, into) + noise)
 
-    def _append(self, contexts: Ids, places: Ids) -> torch.Tensor:
-        """The rows at these places in the forward pass of these contexts, as they now are in the buffer."""
-        residual = self._residual(contexts)
+    def _append(self, residual: torch.Tensor, places: Ids) -> torch.Tensor:
+        """The rows at these places in a forward pass, as they now are in the buffer."""
         if self._buffers is None:
             # Made at the first pass, which shows the number format: for a block's rows, and for these with what the
             # block before can leave over.
@@ -158,3 +172,15 @@ class ActivationStream:
 
     def _index(self, places: NDArray[np.int64]) -> torch.Tensor:
         return to_device(torch.from_numpy(places), self.model.device)
+
+
+def other_places(there: NDArray[np.bool_], numbers: Sequence[int], seed: int) -> Ids:
+    """For each position that is `there`, another one of its context that is: the next in a random order of all, so each
+    is the other of exactly one. (One that is alone is its own.)"""
+    length = there.shape[1]
+    order = np.argsort(np.where(there, uniforms(seed, numbers, length, NOISE), 1), axis=1, kind="stable")
+    count = np.maximum(there.sum(axis=1, keepdims=True), 1)
+    following = np.take_along_axis(order, (np.arange(length) + 1) % count, axis=1)
+    others = np.empty_like(order)
+    np.put_along_axis(others, order, following, axis=1)
+    return others

@@ -76,6 +76,7 @@ def check(config: dict[str, Any]) -> Configuration:
     _check_ood(checked)
     _check_saebench(checked)
     _check_report(checked)
+    _check_analysis(checked)
     for name in checked.trainers:
         _check_schedule(checked, checked.trainer_settings[name])
     return checked
@@ -232,7 +233,11 @@ def _dictionaries(config: Configuration) -> Iterator[tuple[str, int]]:
 def _check_sizes(config: Configuration) -> None:
     """Nothing may ask for more latents than there are."""
     saebench = config.saebench
-    asked = [("l0", config.l0), ("ood.ks", config.ood.ks)]
+    asked = [
+        ("l0", config.l0),
+        ("analysis.baseline_l0", config.analysis.baseline_l0 or (1,)),
+        ("ood.ks", config.ood.ks),
+    ]
     asked.append(("saebench.sparse_probing.k_values", saebench.sparse_probing.k_values))
     asked.append(("saebench.scr_and_tpp.n_values", saebench.scr_and_tpp.n_values))
     asked.append(("saebench.absorption.max_k_value", (saebench.absorption.max_k_value,)))
@@ -330,6 +335,32 @@ def _check_report(config: Configuration) -> None:
         if shown not in values:
             asked = ", ".join(map(str, values))
             raise InputError(f"configuration: report.{key}: {shown} is none of saebench.{eval_name} ({asked})")
+
+
+def _check_analysis(config: Configuration) -> None:
+    analysis, where = config.analysis, "configuration: analysis"
+    baseline = [stream.name for stream in config.streams if stream.is_baseline]
+    known: dict[str, tuple[Sequence[object], Sequence[object]]] = {
+        "arms": (analysis.arms, [stream.name for stream in config.streams]),
+        "models": (analysis.models or (), [model.name for model in config.models]),
+        "l0": (analysis.l0 or (), config.l0),
+        "control": ([analysis.control] if analysis.control else (), list(config.trainer_settings)),
+        "assay": (analysis.assay or (), list(config.trainer_settings)),
+    }
+    for key, (named, there) in known.items():
+        section = {"arms": "streams", "control": "trainer_settings", "assay": "trainer_settings"}.get(key, key)
+        for name in named:
+            if name not in there:
+                raise InputError(f"{where}.{key}: {name} is none of {section} ({', '.join(map(str, there))})")
+        _unique(f"analysis.{key}", named, "keep one")
+    for l0 in analysis.baseline_l0:
+        if l0 in config.l0:
+            raise InputError(f"{where}.baseline_l0: {l0} is in l0 already: take it out here")
+    _unique("analysis.baseline_l0", analysis.baseline_l0, "keep one")
+    if analysis.arms and not baseline:
+        raise InputError(f"{where}.arms: no stream is without corruption, so there is nothing to compare them with")
+    if baseline and baseline[0] in analysis.arms:
+        raise InputError(f"{where}.arms: {baseline[0]} is the baseline, which they are compared with: take it out")
 
 
 def _check_schedule(config: Configuration, trainer: Trainer) -> None:

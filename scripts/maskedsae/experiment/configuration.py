@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..activations.settings import Stream
-from ..inference.settings import ReportChoices
+from ..inference.settings import Analysis, ReportChoices
 from ..jobs.compute import Compute
 from ..jobs.typed import read
 from ..saes.settings import Trainer, Training
@@ -73,6 +73,7 @@ class Configuration:
     compute: Compute
     world: World | None
     report: ReportChoices
+    analysis: Analysis
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Configuration:

@@ -85,19 +85,21 @@ def shown_tables(config: Configuration) -> tuple[ShownTable, ...]:
 
 
 def training_jobs(config: Configuration, needed: bool) -> list[TrainingJob]:
-    """The jobs whose SAEs the tables need, or those of the rest of the grid.
+    """The jobs whose SAEs the tables and the analysis need, or those of the rest of the grid.
 
     `l0_sets` says which l0s share a job, `trainer_sets` which trainers, `seeds_per_stream` how many seeds. What is in
     none of them has a job of its own, so that later additions leave the finished ones alone (when a job's outputs grow,
     Snakemake makes all of them again).
     """
     tables = shown_tables(config)
-    groups = (grouped(config.trainers, config.trainer_sets), grouped(config.l0, config.l0_sets), seed_groups(config))
+    trainer_groups, seeds_of_streams = grouped(config.trainers, config.trainer_sets), seed_groups(config)
     jobs = []
     for model, stream in product(config.models, config.streams):
-        shown = needed_l0s(tables, model.name, stream.name)
-        for trainers, l0s, seeds in product(*groups):
-            wanted = [l0 for l0 in l0s if (l0 in shown) == needed]
+        analysed = config.analysis.needed_l0s(model.name, stream, config.l0)
+        wanted_l0s = {*needed_l0s(tables, model.name, stream.name), *analysed}
+        l0_groups = grouped(tuple(dict.fromkeys((*config.l0, *analysed))), config.l0_sets)
+        for trainers, l0s, seeds in product(trainer_groups, l0_groups, seeds_of_streams):
+            wanted = [l0 for l0 in l0s if (l0 in wanted_l0s) == needed]
             cells = tuple(
                 Cell(config.run, model.name, stream.name, trainer, l0, seed)
                 for trainer, l0, seed in product(trainers, wanted, seeds)
@@ -127,10 +129,6 @@ def all_cells(jobs: Iterable[TrainingJob]) -> list[Cell]:
 
 def oracles(config: Configuration) -> list[str]:
     return [f"results/{config.run}/{model.name}/oracle.json" for model in config.models]
-
-
-def oracle_rows(config: Configuration) -> list[str]:
-    return [f"results/{config.run}/{model.name}/oracle_rows.csv" for model in config.models]
 
 
 def table_files(config: Configuration) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from string import Formatter
 
 from ..inference.published import FILES as PUBLISHED
-from ..report.contents import FIGURES, is_tradeoff
+from ..report.contents import FIGURES, OF_ALL_TRAINERS, is_tradeoff
 from ..report.settings import DrawnFigure, StepSettings
 from ..saes.cells import Cell
 from .configuration import Configuration
@@ -24,20 +24,24 @@ def title(drawn: DrawnFigure) -> str:
 
 
 def figures(config: Configuration) -> list[DrawnFigure]:
-    """With several trainers, each has its own. Without tables there are none."""
-    if not config.tables:
-        return []
-    drawn = [name for name in FIGURES if name != "tradeoff" or any(is_tradeoff(t.streams) for t in config.tables)]
+    """Those of all trainers side by side; then, of what the tables show, each trainer's own."""
+    compared = config.analysis.endpoints and (config.tables or config.analysis.arms)
+    found = [DrawnFigure(name, name, "") for name in OF_ALL_TRAINERS if compared]
+    of_tables = [name for name in FIGURES if config.tables and name not in OF_ALL_TRAINERS]
+    if not any(is_tradeoff(table.streams) for table in config.tables):
+        of_tables = [name for name in of_tables if name != "tradeoff"]
     several = len(config.trainers) > 1
-    return [
+    return found + [
         DrawnFigure(f"{name}_{trainer}" if several else name, name, trainer)
         for trainer in config.trainers
-        for name in drawn
+        for name in of_tables
     ]
 
 
 def figure_inputs(config: Configuration, drawn: DrawnFigure, cells: Sequence[Cell]) -> Inputs:
     """No more than the figure shows, so that it waits for nothing else."""
+    if drawn.figure == "taken_apart":
+        return {"contrasts": f"results/{config.run}/contrasts.csv"}
     inputs: Inputs = {"scores": f"results/{config.run}/scores.csv"}
     if drawn.figure == "figure1":
         inputs["differences"] = f"results/{config.run}/ood_differences.json"
@@ -53,6 +57,7 @@ def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Pa
     captions = sorted({figure.figure for figure in drawn}, key=list(FIGURES).index)
     return {
         "scores": f"{folder}/scores.csv",
+        "contrasts": f"{folder}/contrasts.csv",
         "verdicts": f"{folder}/verdicts.json",
         "differences": f"{folder}/ood_differences.json",
         "figures": [f"{folder}/figures/{figure.file}.svg" for figure in drawn],

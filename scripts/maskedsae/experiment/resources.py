@@ -70,12 +70,12 @@ def forward_hours(config: Configuration, job: TrainingJob) -> float | None:
     """The language model's pass over each token, once for all SAEs of the job; None where its cost is not given.
 
     Pythia on an A100: 500M tokens x 0.13 GFLOP / 10 TFLOP/s = 1.8 h. A stream that drops rows reads more text; one that
-    joins the clean context to masked rows reads it twice.
+    joins rows of the clean and of the corrupted context reads it twice.
     """
     model, stream = config.model(job.model), config.stream(job.stream)
     if model.gflop is None:
         return None
-    passes = 2 if stream.context == "clean" and stream.rows == "all" else 1
+    passes = 2 if (stream.context, stream.rows) == ("clean", "all") or stream.context == "noise" else 1
     read = passes * config.training.tokens / stream.share_of_rows
     return read * model.gflop / (1000 * tflops(config, model, training=True)) / 3600
 

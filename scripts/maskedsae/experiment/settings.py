@@ -10,7 +10,7 @@ from math import ceil
 from typing import Any, TypeVar
 
 from ..activations.settings import ModelSettings, Stream
-from ..inference.settings import DifferenceSettings, Shown, ShownModel, TableSettings
+from ..inference.settings import ContrastSettings, DifferenceSettings, Shown, ShownModel, TableSettings
 from ..jobs.typed import plain
 from ..report.settings import DrawnFigure, FigureSettings, PageSettings, StepSettings
 from ..saes.settings import Reading, TrainJobSettings
@@ -29,7 +29,7 @@ from ..text.settings import TokenSettings
 from ..world.settings import CorpusSettings, LanguageModelSettings
 from .configuration import Configuration, Model
 from .fingerprint import fingerprint
-from .grid import SCORES, TrainingJob, shown_tables
+from .grid import SCORES, TrainingJob, seed_groups, shown_tables
 
 T = TypeVar("T")
 
@@ -160,7 +160,9 @@ def shown(config: Configuration) -> Shown:
     return Shown(
         run=config.run,
         tables=shown_tables(config),
-        models=tuple(ShownModel(model.name, model.hub, model.path, model.layer) for model in config.models),
+        models=tuple(
+            ShownModel(model.name, model.hub, model.path, model.layer, (*SCORES, "quality")) for model in config.models
+        ),
         streams=config.streams,
         trainers=tuple(config.trainer_settings[name] for name in config.trainers),
         seeds=config.seeds,
@@ -170,11 +172,18 @@ def shown(config: Configuration) -> Shown:
         ood=plain(config.ood),
         report=config.report,
         demo=config.world is not None,
+        l0=config.l0,
+        seed_groups=tuple(map(tuple, seed_groups(config))),
+        analysis=config.analysis,
     )
 
 
 def table_settings(config: Configuration) -> TableSettings:
     return TableSettings(shown(config), fingerprint("report.make"))
+
+
+def contrast_settings(config: Configuration) -> ContrastSettings:
+    return ContrastSettings(shown(config), fingerprint("inference.make"))
 
 
 def difference_settings(config: Configuration) -> DifferenceSettings:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ..activations.settings import Stream
 from ..saes.cells import Cell
 from ..saes.settings import Trainer
 from ..scores.metrics import BESIDE_ABSORPTION, Metric, paper_metrics
+
+# How the baseline's score is known to move, once scaled so that higher is better; None: nothing is known.
+Known = Literal["better", "worse"] | None
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,40 @@ class ReportChoices:
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """A score that is judged, and what is known about it beforehand."""
+
+    margin: float  # in points: a smaller difference counts as none
+    l0: Known  # the baseline from its smallest l0 to the next
+    trainer: Known  # the first of `Analysis.assay` less the second
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What is to be decided, declared before anything runs: section `analysis` of the configuration."""
+
+    models: tuple[str, ...] | None  # None: all
+    arms: tuple[str, ...]  # streams that are compared with the baseline
+    l0: tuple[int, ...] | None  # nominal l0s of the arms and the baseline; None: all of the grid
+    baseline_l0: tuple[int, ...]  # further ones, of the baseline alone
+    control: str | None  # the trainer in which the nominal l0 holds for each token
+    assay: tuple[str, ...] | None  # two trainers of which the first is known to differ from the second
+    endpoints: dict[str, Endpoint]
+    least_seeds: int
+    alpha: float
+    assay_alpha: float
+
+    def needed_l0s(self, model: str, stream: Stream, grid: Sequence[int]) -> tuple[int, ...]:
+        """The l0s that it needs of this stream; `grid` are those of the configuration."""
+        if not self.arms or (self.models is not None and model not in self.models):
+            return ()
+        nominal = tuple(grid if self.l0 is None else self.l0)
+        if stream.is_baseline:
+            return tuple(sorted({*nominal, *self.baseline_l0}))
+        return tuple(sorted(nominal)) if stream.name in self.arms else ()
+
+
+@dataclass(frozen=True)
 class ShownTable:
     """A table of the configuration with its l0s, from the smallest."""
 
@@ -48,6 +85,7 @@ class ShownModel:
     hub: str | None
     path: str | None
     layer: int
+    scores: tuple[str, ...]  # stems of the files that its SAEs' scores are in
 
 
 @dataclass(frozen=True)
@@ -66,6 +104,9 @@ class Shown:
     ood: dict[str, Any]
     report: ReportChoices
     demo: bool
+    l0: tuple[int, ...]  # of the grid
+    seed_groups: tuple[tuple[int, ...], ...]  # seeds that share a stream: their SAEs differ in initial weights alone
+    analysis: Analysis
 
     @property
     def baseline(self) -> Stream | None:
@@ -76,7 +117,13 @@ class Shown:
         return next(stream for stream in self.streams if stream.name == name)
 
     def l0s(self, model: str, stream: str) -> tuple[int, ...]:
+        """Those that some table shows."""
         return needed_l0s(self.tables, model, stream)
+
+    def compared_l0s(self, model: str, stream: Stream) -> tuple[int, ...]:
+        """Those that tables show or the analysis needs."""
+        analysed = self.analysis.needed_l0s(model, stream, self.l0)
+        return tuple(sorted({*self.l0s(model, stream.name), *analysed}))
 
     def cell(self, model: str, stream: str, trainer: str, l0: int, seed: int) -> Cell:
         return Cell(self.run, model, stream, trainer, l0, seed)
@@ -90,7 +137,15 @@ def needed_l0s(tables: Sequence[ShownTable], model: str, stream: str) -> tuple[i
 
 @dataclass(frozen=True)
 class TableSettings:
-    """For the tables, the verdicts and the terminal's summary."""
+    """For the tables and the terminal's summary."""
+
+    shown: Shown
+    code: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ContrastSettings:
+    """For the contrasts and the verdicts."""
 
     shown: Shown
     code: dict[str, str]

@@ -1,48 +1,38 @@
-"""The paper's claims, each with a plain verdict from a run's own scores.
+"""The paper's claims, each with a verdict from a run's own scores, for the paper's comparison and for each evidence.
 
-No verdict says "reproduced": one seed, or a direction, is not enough for that. A claim about several differences (one
-per l0, or per step of p) is judged by the weakest one.
+A claim about several differences (one per l0, or per step of p) is judged by the weakest one.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
-from scipy.stats import t
-
-from ..saes.cells import Cell
 from ..saes.settings import Trainer
-from ..scores.table import Scores
+from .arms import ORACLE
+from .contrasts import Contrast, Question, Term
+from .decisions import ADDS, BETTER, EQUAL, HARMS, NO_GAIN, NOT_HERE, SUFFICES, UNDECIDED, WORSE, Decision
 from .published import Published
 from .settings import Shown
 
-SAME, OPPOSITE, WITHIN, NOT_TESTED = "same direction", "opposite direction", "within the known spread", "not tested"
-
-# With one seed, where no spread is known.
-SIGN_ONLY = "sign only; spread unknown; of these SAEs only"
+AS_CLAIMED, OPPOSITE, NOT_TESTED, NOT_JUDGED = "as claimed", "not as claimed", "not tested", "shown, not judged"
+TOO_NOISY = "TPP and SCR change too much from one evaluation to the next to be judged (Chanin, arXiv 2605.18229)"
 
 # A claim about several differences has the first of these that one of them has.
-WEAKEST_FIRST = (OPPOSITE, NOT_TESTED, WITHIN, SAME)
+WEAKEST_FIRST = (OPPOSITE, HARMS, NOT_HERE, UNDECIDED, NO_GAIN, SUFFICES, ADDS, AS_CLAIMED)
 
-ORACLE = "oracle"
-Term = tuple[float, int] | str  # of a claim: an SAE of the paper's grid, by its p and l0; or the oracle
-Bounds = tuple[float, float]
-
-# The paired 95% interval of a difference of two AUCs out of distribution, from the files of their rows' scores.
-Interval = Callable[[Path, Path], Bounds]
+# What a direction says about a difference: the verdicts on it that agree.
+AGREES = {"up": (BETTER,), "down": (WORSE,), "not_worse": (BETTER, EQUAL), "none": (EQUAL,)}
 
 
 @dataclass(frozen=True)
 class Difference:
     """In points: in this run, and in the paper's own tables where they have it."""
 
-    name: str  # "0.3@20 - 0@20"
-    ours: float
+    name: str  # "mask30@20 - clean@20"
+    ours: float | None
     published: float | None
-    spread: str  # what it was compared with
-    verdict: str
 
 
 @dataclass(frozen=True)
@@ -54,151 +44,118 @@ class Verdict:
     metric: str
     direction: str
     stated: str | None
-    verdict: str
+    verdict: str  # of the paper's comparison, at nominal l0
     why: str
+    by: dict[str, str]  # what each evidence says: does masking add to sparsity?
     differences: tuple[Difference, ...]
-    seeds: int
 
 
-def verdicts(shown: Shown, scores: Scores, published: Published, interval: Interval) -> list[Verdict]:
-    """One for each claim of reference/claims.yaml and each trainer, in their order."""
-    judge = _Judge(shown, scores, published, interval)
-    return [judge.verdict(claim, trainer) for trainer in shown.trainers for claim in published.claims["claims"]]
+@dataclass(frozen=True)
+class Claim:
+    """One of reference/claims.yaml for one trainer; its questions, or why there are none."""
+
+    entry: dict[str, Any]
+    trainer: str
+    questions: tuple[Question, ...]
+    why_not: str
 
 
-class _Judge:
-    def __init__(self, shown: Shown, scores: Scores, published: Published, interval: Interval):
-        self.shown, self.scores, self.published, self.interval = shown, scores, published, interval
-        self.metrics = {metric.name: metric for metric in shown.report.metrics}
-        self.spread = published.claims["spread"]["points"]
-
-    def verdict(self, claim: dict[str, Any], trainer: Trainer) -> Verdict:
-        differences: list[Difference] = []
-        try:
-            model = self.model(claim["model"], trainer)
-            differences = [self.difference(claim, model, trainer.name, terms) for terms in claim["differences"]]
-            verdict, why = self.weakest(claim, differences)
-        except _NotTestedError as reason:
-            verdict, why = NOT_TESTED, str(reason)
-        quoted: dict[str, Any] = {key: claim[key] for key in ("id", "text", "model", "metric", "direction", "stated")}
-        judged: dict[str, Any] = {
-            "verdict": verdict,
-            "why": why,
-            "differences": tuple(differences),
-            "seeds": len(self.shown.seeds),
-        }
-        return Verdict(**quoted, **judged, trainer=trainer.name)
-
-    def model(self, name: str, trainer: Trainer) -> str:
-        entries = [entry for entry in self.shown.models if self.published.model_of(entry) == name]
-        if self.shown.demo or not entries:
-            raise _NotTestedError(f"{self.published.experiment['models'][name]['hub']} is not part of this run")
-        if why := self.published.why_not_comparable(entries[0], trainer, self.shown):
-            raise _NotTestedError(f"another experiment than the paper's: {why}")
-        return entries[0].name
-
-    def difference(self, claim: dict[str, Any], model: str, trainer: str, terms: dict[str, Any]) -> Difference:
-        plus, minus = ([_read(term) for term in terms[side]] for side in ("plus", "minus"))
-        by_seed = []
-        for seed in self.shown.seeds:
-            more, less = (
-                sum(self.score(claim["metric"], model, trainer, seed, term) for term in side) for side in (plus, minus)
-            )
-            by_seed.append(more - less)
-        ours = round(mean(by_seed), 9)  # sums of equal scores differ in their last bits
-        bounds, spread = self.chance(claim["metric"], by_seed, model, trainer, (plus[0], minus[0]))
-        name = f"{' + '.join(map(_spelled, plus))} - {' - '.join(map(_spelled, minus))}"
-        verdict = _of_difference(claim["direction"], ours, bounds)
-        return Difference(name, ours, self.printed(claim, plus, minus), spread, verdict)
-
-    def cell(self, model: str, trainer: str, seed: int, term: tuple[float, int]) -> Cell | None:
-        """The SAE that a claim means: of the stream made as in the paper, not of another with the same p."""
-        p, l0 = term
-        streams = [s for s in self.shown.streams if s.as_in_the_paper and s.is_baseline == (p == 0) and s.p == p]
-        return self.shown.cell(model, streams[0].name, trainer, l0, seed) if streams else None
-
-    def score(self, metric: str, model: str, trainer: str, seed: int, term: Term) -> float:
-        if isinstance(term, str):
-            if not self.shown.ood["same_rows"]:
-                raise _NotTestedError("ood.same_rows is false: the oracle learned from other rows than the SAEs")
-            return 100 * self.scores.oracle(model)
-        key = "ood.auc" if metric == "ood" else self.metrics[metric].key
-        cell = self.cell(model, trainer, seed, term)
-        if cell is None or not self.scores.has(cell, key):
-            p, l0 = term
-            raise _NotTestedError(f"no {metric} at p = {p:g}, l0 = {l0} in scores.csv")
-        value = self.scores.value(cell, key)
-        return 100 * value if metric == "ood" else self.metrics[metric].scaled(value)
-
-    def rows(self, model: str, trainer: str, term: Term) -> Path:
-        """The file of the test rows' scores, beside the one that the AUC comes from."""
-        if isinstance(term, str):
-            return Path(self.scores.oracle_row(model).source).with_name("oracle_rows.csv")
-        cell = self.cell(model, trainer, self.shown.seeds[0], term)
-        assert cell is not None
-        return Path(self.scores.row(cell, "ood.auc").source).with_name("ood_rows.csv")
-
-    def chance(
-        self, metric: str, by_seed: list[float], model: str, trainer: str, pair: tuple[Term, Term]
-    ) -> tuple[Bounds | None, str]:
-        """Where the true difference may lie: by our seeds, by the paired bootstrap, or by the known spread.
-
-        None if no spread is known: then the sign holds for these SAEs only.
-        """
-        ours = mean(by_seed)
-        if len(by_seed) > 1:
-            half = float(t.ppf(0.975, len(by_seed) - 1)) * stdev(by_seed) / len(by_seed) ** 0.5
-            return (ours - half, ours + half), f"95% interval over {len(by_seed)} seeds: +/- {half:.3f}"
-        if metric == "ood":
-            one, other = (self.rows(model, trainer, term) for term in pair)
-            low, high = (100 * bound for bound in self.interval(one, other))
-            return (low, high), f"95% interval over test rows, paired: {low:.3f} to {high:.3f}"
-        if self.spread[metric] is None:
-            return None, SIGN_ONLY
-        half = self.spread[metric]
-        return (ours - half, ours + half), f"known spread {half:g}"
-
-    def printed(self, claim: dict[str, Any], plus: list[Term], minus: list[Term]) -> float | None:
-        """The same difference in the paper's own table."""
-        if claim["metric"] == "ood":
-            return float(claim["stated"]) if claim["stated"] else None
-        label = self.metrics[claim["metric"]].label
-        values = self.published.values(
-            claim["model"], label, [term for term in plus + minus if not isinstance(term, str)]
-        )
-        return sum(values[: len(plus)]) - sum(values[len(plus) :]) if values else None
-
-    def weakest(self, claim: dict[str, Any], differences: list[Difference]) -> tuple[str, str]:
-        if claim["direction"] == "none":
-            return NOT_TESTED, "the claim names neither a direction nor a bound"
-        found = [difference.verdict for difference in differences]
-        counts = ", ".join(f"{found.count(kind)} {kind}" for kind in WEAKEST_FIRST[::-1] if kind in found)
-        why = differences[0].spread if len(found) == 1 else f"of {len(found)} differences: {counts}"
-        if len(found) > 1 and differences[0].spread == SIGN_ONLY:
-            why += f"; {SIGN_ONLY}"
-        return next(kind for kind in WEAKEST_FIRST if kind in found), why
+def claims(shown: Shown, published: Published) -> list[Claim]:
+    return [
+        _claim(shown, published, entry, trainer) for trainer in shown.trainers for entry in published.claims["claims"]
+    ]
 
 
-class _NotTestedError(Exception):
-    """Why a claim cannot be tested on this run."""
+def _claim(shown: Shown, published: Published, entry: dict[str, Any], trainer: Trainer) -> Claim:
+    if not entry["differences"]:
+        return Claim(entry, trainer.name, (), entry["because"])
+    models = [model for model in shown.models if published.model_of(model) == entry["model"]]
+    if shown.demo or not models:
+        hub = published.experiment["models"][entry["model"]]["hub"]
+        return Claim(entry, trainer.name, (), f"{hub} is not part of this run")
+    if published.why_not_comparable(models[0], trainer, shown):
+        return Claim(entry, trainer.name, (), "another experiment than the paper's")
+    found = []
+    for difference in entry["differences"]:
+        terms = []
+        for side, sign in (("plus", 1), ("minus", -1)):
+            for term in difference[side]:
+                place = _place(shown, term)
+                if place is None:
+                    return Claim(
+                        entry, trainer.name, (), f"no stream of this run masks as the paper at p = {term[0]:g}"
+                    )
+                terms.append(Term(sign, *place))
+        found.append(Question(models[0].name, trainer.name, entry["metric"], tuple(terms)))
+    return Claim(entry, trainer.name, tuple(found), "")
 
 
-def _of_difference(direction: str, ours: float, bounds: Bounds | None) -> str:
-    """`bounds`: where the true difference may lie; None if only its sign is known."""
-    if direction == "none":
-        return NOT_TESTED
-    if direction == "not_worse" and ours >= 0:
-        return SAME
-    if bounds is None and ours == 0:
-        return NOT_TESTED  # no sign
-    if bounds and bounds[0] <= 0 <= bounds[1]:
-        return WITHIN
-    return SAME if (ours < 0) == (direction == "down") else OPPOSITE
+def _place(shown: Shown, term: list[Any] | str) -> tuple[str, int] | None:
+    """The stream made as in the paper, not another with the same p; and the l0."""
+    if isinstance(term, str):
+        return ORACLE, 0
+    p, l0 = float(term[0]), int(term[1])
+    streams = [s for s in shown.streams if s.as_in_the_paper and s.is_baseline == (p == 0) and s.p == p]
+    return (streams[0].name, l0) if streams else None
 
 
-def _read(term: list[Any] | str) -> Term:
-    return ORACLE if isinstance(term, str) else (float(term[0]), int(term[1]))
+def verdicts(
+    shown: Shown, published: Published, rows: Sequence[Contrast], decisions: Sequence[Decision]
+) -> list[Verdict]:
+    """One for each claim and trainer, in their order. `rows` and `decisions`: of the claims' questions too."""
+    nominal = {_key(row): row for row in rows if row.contrast == "nominal"}
+    decided = {_key(decision): decision for decision in decisions}
+    return [_verdict(shown, published, claim, nominal, decided) for claim in claims(shown, published)]
 
 
-def _spelled(term: Term) -> str:
-    return term if isinstance(term, str) else f"{term[0]:g}@{term[1]}"
+Key = tuple[str, str, str, str]
+
+
+def _key(of: Contrast | Decision) -> Key:
+    return of.model, of.trainer, of.endpoint, of.question
+
+
+def _verdict(
+    shown: Shown, published: Published, claim: Claim, nominal: dict[Key, Contrast], decided: dict[Key, Decision]
+) -> Verdict:
+    entry, by = claim.entry, {}
+    keys = [(question.model, question.trainer, question.endpoint, question.name) for question in claim.questions]
+    rows, found = [nominal[key] for key in keys], [decided[key] for key in keys]
+    if claim.why_not:
+        verdict, why = NOT_TESTED, claim.why_not
+    elif missing := [row.missing for row in rows if row.missing]:
+        verdict, why = NOT_TESTED, missing[0]
+    elif entry["metric"] not in shown.analysis.endpoints:
+        verdict, why = NOT_JUDGED, TOO_NOISY
+    else:
+        verdict = _weakest([_agrees(entry["direction"], decision) for decision in found])
+        why = next(decision.why for decision in found if verdict in (_agrees(entry["direction"], decision),))
+        names = [name for name in found[0].by if all(name in decision.by for decision in found)]
+        by = {name: _weakest([decision.by[name] for decision in found]) for name in names}
+    differences = tuple(
+        Difference(question.name, None if row.missing else row.mean, _printed(published, shown, entry, place))
+        for place, (question, row) in enumerate(zip(claim.questions, rows, strict=True))
+    )
+    quoted: dict[str, Any] = {key: entry[key] for key in ("id", "text", "model", "metric", "direction", "stated")}
+    return Verdict(**quoted, trainer=claim.trainer, verdict=verdict, why=why, by=by, differences=differences)
+
+
+def _agrees(direction: str, decision: Decision) -> str:
+    if decision.nominal == UNDECIDED:
+        return UNDECIDED
+    return AS_CLAIMED if decision.nominal in AGREES[direction] else OPPOSITE
+
+
+def _weakest(found: Sequence[str]) -> str:
+    return next(kind for kind in WEAKEST_FIRST if kind in found)
+
+
+def _printed(published: Published, shown: Shown, entry: dict[str, Any], place: int) -> float | None:
+    """The same difference in the paper's own table."""
+    difference = entry["differences"][place]
+    if entry["metric"] == "ood":
+        return float(entry["stated"]) if entry["stated"] else None
+    label = next(metric.label for metric in shown.report.metrics if metric.name == entry["metric"])
+    plus, minus = difference["plus"], difference["minus"]
+    values = published.values(entry["model"], label, [(float(p), int(l0)) for p, l0 in plus + minus])
+    return sum(values[: len(plus)]) - sum(values[len(plus) :]) if values else None

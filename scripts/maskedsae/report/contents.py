@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 
 FIGURES = {
+    "decides": "Scores at the sparsity that SAEs really have",
+    "taken_apart": "What masking changes, taken apart",
     "figure1": "Probes out of distribution",
     "achieved_l0": "Sparsity on clean text",
-    "metrics_achieved": "Scores at the sparsity that SAEs really have",
     "metrics_nominal": "Scores at nominal l0",
     "tradeoff": "Absorption against explained variance",
     "auc_by_k": "Probes by number of latents",
     "ood_datasets": "Probes by data set",
     "training": "Training curves",
 }
+
+# Those that show all trainers side by side; of the others each trainer has its own.
+OF_ALL_TRAINERS = ("decides", "taken_apart")
 
 
 def is_tradeoff(streams: Sequence[str]) -> bool:

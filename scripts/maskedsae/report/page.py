@@ -8,16 +8,16 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from ..inference.contrasts import read_contrasts
 from ..inference.equal_l0 import TOLERANCE
 from ..inference.published import read_published
 from ..inference.settings import Shown
-from ..inference.verdicts import NOT_TESTED, OPPOSITE, SAME, WITHIN
 from ..jobs.errors import InputError
 from ..jobs.files import read_json, read_list, write_bytes
 from ..jobs.log import log
 from ..scores.metrics import SCORED_L0
 from ..scores.table import Scores, read_rows
-from . import html, records
+from . import answer, html, records
 from .contents import FIGURES
 from .settings import PageSettings
 from .style import label
@@ -26,9 +26,10 @@ from .words import STEP, caveats, clock, lead, memory, warnings
 from .writers import signed
 
 SECTIONS = {
+    "answer": "Masking, or only sparsity?",
     "claims": "Claims",
     "ood": "Out of distribution",
-    "sparsity": "Masking, or only sparsity?",
+    "sparsity": "Sparsity on clean text",
     "tables": "Tables",
     "curves": "Training",
     "caveats": "Caveats",
@@ -65,8 +66,8 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
     shown, palette = settings.shown, html.Palette(settings.shown.streams)
     scores = Scores(read_rows(_one(inputs, "scores")))
     saes = records.read_saes(list(inputs["quality"]))
-    verdicts: list[dict[str, Any]] = read_list(_one(inputs, "verdicts"))
-    found = [claim["verdict"] for claim in verdicts]
+    verdicts, contrasts = read_json(_one(inputs, "verdicts")), read_contrasts(_one(inputs, "contrasts"))
+    found = [claim["verdict"] for claim in verdicts["claims"]]
     published = read_published(Path(inputs["published"][0]).parent)
     tables = make_tables(shown, scores, published)
     steps = [
@@ -79,9 +80,15 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "several_trainers": len(shown.trainers) > 1,
         "sections": SECTIONS.items(),
         "palette": Markup(palette.css()),
+        "answer": answer.answer(verdicts, shown),
         "lead": lead(saes, shown),
-        "verdicts": [_claim(claim) for claim in verdicts],
-        "counts": [(kind, found.count(kind)) for kind in (SAME, OPPOSITE, WITHIN, NOT_TESTED) if kind in found],
+        "contrast_columns": list(answer.COLUMNS.values()),
+        "contrasts": answer.table(verdicts, contrasts, shown),
+        "declared": answer.declared(verdicts, contrasts, shown),
+        "analysis": shown.analysis,
+        "families": answer.families(contrasts),
+        "verdicts": [_claim(claim) for claim in verdicts["claims"]],
+        "counts": [(kind, color, found.count(kind)) for kind, color in answer.CHIPS.items() if kind in found],
         "figures": _figures(inputs, settings, palette),
         "differences": _differences(read_list(_one(inputs, "differences")), shown, palette),
         "saes": _saes(saes, settings, palette, scores),
@@ -125,10 +132,11 @@ def _figures(inputs: Inputs, settings: PageSettings, palette: html.Palette) -> d
 
 def _claim(claim: dict[str, Any]) -> dict[str, Any]:
     """With one difference, its numbers; with several, their range."""
-    ours = [difference["ours"] for difference in claim["differences"]]
+    ours = [difference["ours"] for difference in claim["differences"] if difference["ours"] is not None]
     printed = [difference["published"] for difference in claim["differences"] if difference["published"] is not None]
     stated = signed(claim["stated"]) if claim["stated"] else _range(printed)
-    return claim | {"ours": _range(ours), "paper": stated}
+    by = [(answer.COLUMNS[name], verdict, answer.CHIPS[verdict]) for name, verdict in claim["by"].items()]
+    return claim | {"ours": _range(ours), "paper": stated, "chip": answer.CHIPS[claim["verdict"]], "by": by}
 
 
 def _range(values: list[float]) -> str:

@@ -139,13 +139,14 @@ def _words(stream: Stream) -> str:
     """What was done to its text, with every setting; and how context and rows differ from the paper's."""
     if stream.corruption is None:
         return "without masking"
-    settings = [
-        f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
-        for key, value in vars(stream.corruption).items()
-    ]
+    settings = [f"{key} = {_shown(value)}" for key, value in stream.corruption.plain().items() if key != "kind"]
     words = ", ".join([stream.corruption.done, *settings])
-    words += ", clean context" if stream.context == "clean" else ""
+    words += {"corrupted": "", "clean": ", clean context", "noise": ", its effect as noise"}[stream.context]
     return words + (", untouched rows" if stream.rows == "untouched" else "")
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else f"“{value}”" if isinstance(value, str) else str(value)
 
 
 def _shade(p: float) -> tuple[str, str, str]:

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from statistics import mean
+from typing import Any
 
 from ..inference.settings import Shown
-from ..inference.verdicts import NOT_TESTED, Verdict
+from ..inference.verdicts import NOT_TESTED
 from ..scores.metrics import ACHIEVED_L0
 from ..scores.table import Scores
 from .tables import DEMO, FURTHER, PAPER, Table
@@ -12,7 +13,7 @@ from .tables import DEMO, FURTHER, PAPER, Table
 WIDTH, LABEL = 14, 24
 
 
-def summary(tables: dict[str, list[Table]], scores: Scores, shown: Shown, found: list[Verdict]) -> str:
+def summary(tables: dict[str, list[Table]], scores: Scores, shown: Shown, found: list[dict[str, Any]]) -> str:
     printed = [table for by_trainer in tables.values() for table in by_trainer if table.by == "l0"]
     lines = [line for table in printed for line in [*_numbers(table, scores, shown), ""]]
     return "\n".join([*([DEMO, ""] if printed and shown.demo else []), *lines, _claims(found), ""])
@@ -49,8 +50,8 @@ def _numbers(table: Table, scores: Scores, shown: Shown) -> list[str]:
     return lines
 
 
-def _claims(found: list[Verdict]) -> str:
-    counts = Counter(verdict.verdict for verdict in found)
+def _claims(found: list[dict[str, Any]]) -> str:
+    counts = Counter(verdict["verdict"] for verdict in found)
     if counts.keys() <= {NOT_TESTED}:
         return "The paper's claims: none is tested by this run."
     return f"The paper's claims: {', '.join(f'{count} {kind}' for kind, count in counts.most_common())}."

@@ -33,6 +33,11 @@ class Metric:
     percent: bool = True  # as the paper prints all its metrics
     lower_is_better: bool = False
 
+    @property
+    def file(self) -> str:
+        """The stem of the score file that it is in."""
+        return self.key.split(".")[0]
+
     def scaled(self, value: float) -> float:
         """As it is printed."""
         return self.scale * ((1 - value) if self.inverted else value)
@@ -69,3 +74,10 @@ BESIDE_ABSORPTION = (
     ),
     Metric("best_latent", "Best Single Latent", "letters.best_latent_f1"),
 )
+OOD = Metric("ood", "OOD AUC", "ood.auc")
+
+
+def endpoints(explained_variance: str, n: int, k: int) -> dict[str, Metric]:
+    """The scores that section `analysis` may name: the paper's and ours."""
+    ours = (BESIDE_ABSORPTION[0], OOD)
+    return {metric.name: metric for metric in (*paper_metrics(explained_variance, n, k), *ours)}

@@ -1,8 +1,8 @@
 """What a corruption is, and how a kind is found by its name.
 
 Each kind has a file of its name in this folder, with one class: a frozen dataclass whose fields are its settings.
-`corrupt` is a pure function of (contexts, their numbers, seed): its random numbers come from `uniforms`, which is keyed
-by context and position, so no batch size, block size or restart changes them.
+`corrupt` is a pure function of (contexts, their numbers, seed, vocabulary): its random numbers come from `uniforms`,
+which is keyed by context and position, so no batch size, block size or restart changes them.
 """
 
 from __future__ import annotations
@@ -29,15 +29,27 @@ REPLACED = -1  # the token was replaced
 ABSENT = -2  # no token is left for this position; the language model reads a filler, which gives no row
 
 
+# What random numbers are for; each purpose has numbers of its own.
+TOUCH, DRAW, NOISE = 0, 1, 2
+
+
 class Vocabulary(Protocol):
-    """What a corruption may know about the language model's tokenizer."""
+    """What a corruption may know about the language model's tokens: ../vocabulary.py finds it out."""
 
     @property
     def mask_id(self) -> int: ...
     @property
     def special_ids(self) -> Sequence[int]: ...
     @property
-    def vocabulary(self) -> int: ...
+    def counts(self) -> Ids:
+        """How often each token occurs in the training text."""
+
+    @property
+    def word_edges(self) -> NDArray[np.bool_]:
+        """2 x tokens: whether a token's text begins within a word, and whether it ends within one."""
+
+    def token_id(self, string: str) -> int:
+        """Of a string that is one token; an InputError if it is not."""
 
 
 class Corrupted(NamedTuple):
@@ -74,9 +86,15 @@ class Corruption(ABC):
         """How many rows a position gives on average; how much text a stream needs follows from it."""
         return 1 if rows == "all" else 1 - self.p
 
+    @property
+    def strings(self) -> tuple[str, ...]:
+        """Those in its settings that must each be one token, so that rule `model` can say early that one is not."""
+        return ()
+
     def plain(self) -> dict[str, Any]:
-        """As in a configuration; `from_plain` is the inverse."""
-        return {"kind": self.kind, **asdict(self)}
+        """As in a configuration; `from_plain` is the inverse. A setting that is null is left out, so that a kind can
+        be given another setting without training again what does not have it."""
+        return {"kind": self.kind} | {key: value for key, value in asdict(self).items() if value is not None}
 
     @staticmethod
     def from_plain(value: Mapping[str, Any], where: str = "") -> Corruption:
@@ -107,13 +125,15 @@ def corruption_class(kind: str, where: str = "kind") -> type[Corruption]:
     return Corruption.kinds[kind]
 
 
-def uniforms(seed: int, numbers: Sequence[int], length: int) -> NDArray[np.float64]:
+def uniforms(seed: int, numbers: Sequence[int], length: int, purpose: int = TOUCH) -> NDArray[np.float64]:
     """u[c, t] in [0, 1) for the contexts with these numbers and positions 0 ... length - 1: one fixed number each.
 
-    Philox is a counter-based generator: keyed by (seed, context), its n-th output is a pure function of n. The raw
-    output is used, since NumPy promises stability for bit generators only; its top 53 bits make a float64 exactly.
+    Philox is a counter-based generator: keyed by (seed, context), its n-th output is a pure function of n. The purpose
+    is the highest of the counter's four words. The raw output is used, since NumPy promises stability for bit
+    generators only; its top 53 bits make a float64 exactly.
     """
-    rows = [np.random.Philox(key=[seed, number]).random_raw(length) for number in numbers]
+    counter = [0, 0, 0, purpose]
+    rows = [np.random.Philox(key=[seed, number], counter=counter).random_raw(length) for number in numbers]
     raw = np.stack(rows) if rows else np.empty((0, length), np.uint64)
     return (raw >> np.uint64(11)) * 2.0**-53
 
@@ -128,3 +148,9 @@ def touched(
     not text, and are never touched.
     """
     return (uniforms(seed, numbers, contexts.shape[1]) < p) & ~np.isin(contexts, special_ids)
+
+
+def replaced(contexts: Ids, those: NDArray[np.bool_], by: int | Ids) -> Corrupted:
+    """`those` tokens are replaced, and all others stay where they are."""
+    places = np.broadcast_to(np.arange(contexts.shape[1]), contexts.shape)
+    return Corrupted(np.where(those, np.asarray(by, contexts.dtype), contexts), np.where(those, REPLACED, places))

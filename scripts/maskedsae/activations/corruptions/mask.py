@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from .base import REPLACED, Corrupted, Corruption, Ids, Vocabulary, touched
+from .base import Corrupted, Corruption, Ids, Vocabulary, replaced, touched
 
 
 @dataclass(frozen=True)
 class Mask(Corruption, kind="mask", done="masked"):
-    """Each token is replaced by the mask string (`mask` of the configuration) with probability p."""
+    """Each token is replaced by the mask string with probability p."""
+
+    string: str | None = None  # null: `mask` of the configuration
+
+    @property
+    def strings(self) -> tuple[str, ...]:
+        return () if self.string is None else (self.string,)
 
     def corrupt(self, contexts: Ids, numbers: Sequence[int], seed: int, vocabulary: Vocabulary) -> Corrupted:
         masked = touched(self.p, contexts, numbers, seed, vocabulary.special_ids)
-        tokens = np.where(masked, contexts.dtype.type(vocabulary.mask_id), contexts)
-        places = np.broadcast_to(np.arange(contexts.shape[1]), contexts.shape)
-        return Corrupted(tokens, np.where(masked, REPLACED, places))
+        mask_id = vocabulary.mask_id if self.string is None else vocabulary.token_id(self.string)
+        return replaced(contexts, masked, mask_id)

@@ -2,6 +2,7 @@
 
 from matplotlib.figure import Figure
 
+from ...inference.contrasts import read_contrasts
 from ...jobs.files import read_list
 from ...jobs.log import log
 from ...saes.cells import Cell
@@ -10,13 +11,12 @@ from ..contents import FIGURES
 from ..settings import FigureSettings
 from ..style import style, write
 from ..tables import DEMO
-from . import ood, sparsity, training
+from . import decides, ood, sparsity, training
 from .panels import Grid
 
 # Those that need only the scores.
 DRAWN = {
     "achieved_l0": sparsity.achieved_l0,
-    "metrics_achieved": sparsity.metrics_achieved,
     "metrics_nominal": sparsity.metrics_nominal,
     "tradeoff": sparsity.tradeoff,
     "ood_datasets": ood.ood_datasets,
@@ -32,10 +32,15 @@ def draw(inputs: dict[str, str | list[str]], settings: FigureSettings, to: list[
 
 
 def figure(inputs: dict[str, str | list[str]], settings: FigureSettings) -> Figure:
-    trainer = next(trainer for trainer in settings.shown.trainers if trainer.name == settings.trainer)
-    grid = Grid(Scores(read_rows(str(inputs["scores"]))), settings.shown, trainer)
-    note, name = DEMO if settings.shown.demo else "", settings.figure
+    shown, name = settings.shown, settings.figure
+    note = DEMO if shown.demo else ""
     with style(name):
+        if name == "taken_apart":
+            return decides.taken_apart(shown, read_contrasts(str(inputs["contrasts"])), note)
+        scores = Scores(read_rows(str(inputs["scores"])))
+        if name == "decides":
+            return decides.decides(shown, scores, note)
+        grid = Grid(scores, shown, next(trainer for trainer in shown.trainers if trainer.name == settings.trainer))
         if name == "figure1":
             return ood.figure1(grid, note, read_list(str(inputs["differences"])))
         if name == "training":

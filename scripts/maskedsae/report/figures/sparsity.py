@@ -1,16 +1,14 @@
 """The l0 that SAEs have on clean text, and their scores at that l0: is it masking, or only sparsity?"""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ...activations.settings import Stream
-from ...inference.equal_l0 import TOLERANCE, baseline_at_l0_of
-from ...scores.metrics import ACHIEVED_L0, Metric
+from ...inference.equal_l0 import TOLERANCE
+from ...scores.metrics import ACHIEVED_L0, OOD, Metric
 from ..contents import is_tradeoff
 from ..style import GRID, MUTED, PAPER
 from ..tables import head
@@ -54,37 +52,9 @@ def metrics_nominal(grid: Grid, note: str) -> Figure:
     return _small_multiples(grid, note, "nominal l0", draw)
 
 
-def metrics_achieved(grid: Grid, note: str) -> Figure:
-    """A dotted line connects a masked SAE with the baseline, interpolated at its l0."""
-
-    def draw(axes: Axes, model: str, stream: Stream, metric: Metric) -> None:
-        nominals, values, deviations = grid.curve(model, stream, metric.key)
-        l0s, look = grid.achieved(model, stream), grid.looks[stream.name]
-        points(axes, l0s, scaled(metric, values), metric.scale * deviations, look)
-        baseline = next((other for other in grid.streams(model) if other.is_baseline), None)
-        if baseline and not stream.is_baseline:
-            for nominal, l0, value in zip(nominals, l0s, values, strict=True):
-                interpolated = _baseline_at(grid, model, stream, baseline, nominal, metric.key)
-                if interpolated is not None:
-                    gap: dict[str, Any] = {"color": look.light, "linewidth": 0.9, "linestyle": ":"}
-                    axes.plot([l0, l0], scaled(metric, [value, interpolated]), **gap)
-
-    return _small_multiples(grid, note, "l0 on clean text", draw)
-
-
-def _baseline_at(grid: Grid, model: str, stream: Stream, baseline: Stream, l0: int, key: str) -> float | None:
-    """As in the tables: for each seed at its own l0, then the mean; None if one of them is not known."""
-    l0s = grid.l0s(model, baseline)
-    baselines = zip(*(grid.cells(model, baseline, baseline_l0) for baseline_l0 in l0s), strict=True)  # of each seed
-    pairs = zip(grid.cells(model, stream, l0), baselines, strict=True)
-    found = [baseline_at_l0_of(*pair, key, grid.scores) for pair in pairs]
-    known = [value for value in found if value is not None]
-    return float(np.mean(known)) if len(known) == len(found) else None
-
-
 def _small_multiples(grid: Grid, note: str, label: str, draw: Callable[[Axes, str, Stream, Metric], None]) -> Figure:
     """For each model, a panel for each metric against l0."""
-    shown = [*grid.shown.report.all_metrics, Metric("ood", "OOD AUC", "ood.auc")]
+    shown = [*grid.shown.report.all_metrics, OOD]
     rows = -(-len(shown) // COLUMNS)
     figure = new_figure(0.4 + 1.7 * rows * len(grid.models), note)
     panels = figure.subplots(rows * len(grid.models), COLUMNS, squeeze=False)
