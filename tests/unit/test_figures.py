@@ -94,13 +94,13 @@ def test_small_multiples_have_every_metric_of_every_stream_at_nominal_l0(run):
     ]
     l0s = [20, 40, 80, 160]
     for first, model in ((0, "pythia-160m-deduped"), (9, "gemma-2-2b")):
-        for panel, place in ((0, 0), (1, 20)):  # absorption: the share of the others
+        for panel, place in ((0, 0), (1, 10)):  # absorption: the share of the others
             x, y = curve(axes[first + panel], "mask30")
             assert x == l0s
             assert y == pytest.approx([100 - value for value in of_model(model, 0.3, l0s, place)])
         counted = curve(axes[first + 2], "clean")[1]
-        assert counted == pytest.approx([value / 100 for value in of_model(model, 0, l0s, 21)])
-        for panel, place in ((3, 22), (4, 1), (5, 2), (6, 3), (7, 4), (8, 9)):
+        assert counted == pytest.approx([value / 100 for value in of_model(model, 0, l0s, 11)])
+        for panel, place in ((3, 12), (4, 1), (5, 2), (6, 3), (7, 4), (8, 9)):
             assert curve(axes[first + panel], "clean")[1] == pytest.approx(of_model(model, 0, l0s, place))
     assert curve(axes[1], "mask50")[0] == [20]
     assert curve(axes[10], "mask50")[0] == []  # no table shows it for Gemma
