@@ -176,4 +176,5 @@ def test_latex_compiles(tmp_path, seeds, demo):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
+    assert "Float too large" not in done.stdout
     assert (tmp_path / "all.pdf").stat().st_size > 10_000
