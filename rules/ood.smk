@@ -1,6 +1,7 @@
 # ood_activations: the language model's activations on the eight data sets, once per model.
 # oracle:          probes on these activations, for comparison with an SAE's.
-# ood:             probes on the latents of one SAE. Both also write each test row's score, for paired comparisons.
+# ood:             probes on the latents of one SAE, and how many it takes to come near the oracle. Both also write each
+#                  test row's score, for paired comparisons.
 
 
 rule ood_activations:
@@ -52,6 +53,7 @@ rule ood:
         activations="results/{run}/{model}/ood/activations.safetensors",
         config=f"{Cell.FOLDER}/sae/cfg.json",
         weights=f"{Cell.FOLDER}/sae/sae_weights.safetensors",
+        oracle="results/{run}/{model}/oracle.json",
     output:
         summary=f"{Cell.FOLDER}/scores/ood.json",
         rows=f"{Cell.FOLDER}/scores/ood_rows.csv",

@@ -12,6 +12,7 @@ with job(snakemake) as entry:
         snakemake.output.rows,
         snakemake.input.activations,
         snakemake.input.weights,
+        snakemake.input.oracle,
         settings,
         workers,
     )

@@ -8,15 +8,23 @@ from math import log
 from operator import itemgetter
 from pathlib import Path
 
+BESIDE = ("Absorption Fraction", "Split Features", "Best Single Latent")  # not in the paper
+
 
 def score(cell: Path, row: str, report: dict) -> float:
-    """A paper's row of one cell, in percent."""
+    """A row of one cell, in percent if it is no count."""
 
     def metrics(stem: str) -> dict:
         return json.loads((cell / "scores" / f"{stem}.json").read_text())["eval_result_metrics"]
 
     if row == "Mean Full Absorption":
         return 100 * (1 - metrics("absorption")["mean"]["mean_full_absorption_score"])
+    if row == "Absorption Fraction":
+        return 100 * (1 - metrics("absorption")["mean"]["mean_absorption_fraction_score"])
+    if row == "Split Features":
+        return metrics("absorption")["mean"]["mean_num_split_features"]
+    if row == "Best Single Latent":
+        return 100 * json.loads((cell / "scores" / "letters.json").read_text())["best_latent_f1"]
     if row == "Explained Variance":
         assert report["explained_variance"] == "legacy"
         return 100 * metrics("core")["reconstruction_quality"]["explained_variance_legacy"]
@@ -80,13 +88,16 @@ def check_tables(folder: Path, config: dict) -> int:
             rivals = []
             if line["block"] in ("paper", "further"):
                 rivals = [round(score(cell(stream, int(line["l0"])), row, report), 3) for stream in table["streams"]]
-            best = len(set(rivals)) > 1 and round(expected, 3) == max(rivals)
+            best_of = min if row == "Split Features" else max
+            best = len(set(rivals)) > 1 and round(expected, 3) == best_of(rivals)
+            assert (row in BESIDE) <= (line["block"] in ("further", "equal_l0")), line
             assert line["bold"] == str(int(best)), line
-        # Nothing was left out: five metrics, the l0, and two lines more for each metric of the first block.
+        # Nothing was left out: the paper's five metrics, three of ours, the l0; and two lines more for each metric of
+        # the first block and for two of ours.
         by_stream = len(l0s) == 1 and len(table["streams"]) > 2
         places = len(table["streams"]) * len(l0s)
-        compared = 2 * places if by_stream else 5 * len(l0s)
-        assert len(lines) == 6 * places + 2 * compared, table["name"]
+        compared = (2 + 2) * places if by_stream else (5 + 2) * len(l0s)
+        assert len(lines) == 9 * places + 2 * compared, table["name"]
         # And each stands where it belongs in the other two files.
         printed = rows(lines, baseline, by_stream)
         assert rows_of_markdown((folder / "tables" / f"{table['name']}.md").read_text()) == printed

@@ -24,6 +24,7 @@ from maskedsae.report.figures.draw import draw
 from maskedsae.report.make import write_report_tables
 from maskedsae.report.settings import FigureSettings, PageSettings, StepSettings
 from maskedsae.saes.cells import Cell
+from maskedsae.scores.metrics import BESIDE_ABSORPTION, SCORED_L0
 from maskedsae.scores.ood.datasets import LABELS
 from maskedsae.scores.ood.rows import Scored, write_scores
 from maskedsae.scores.table import Row, write_rows
@@ -89,11 +90,12 @@ def rows_of(config: dict) -> list[Row]:
         p = shown.stream(cell.stream).p
         place = (cell.model, p, cell.l0, cell.seed)
         found = {metric.key: number(*place, i, cell.stream) for i, metric in enumerate(shown.report.metrics)}
+        found |= {metric.key: number(*place, 10 + i, cell.stream) for i, metric in enumerate(BESIDE_ABSORPTION)}
         found["quality.l0"] = achieved(cell, p)
+        found |= {key: achieved(cell, p) + i for i, key in enumerate(SCORED_L0.values(), 1)}
         auc = number(*place, 9, cell.stream)
         for i, dataset in enumerate(("", *(f"{name}." for name in LABELS))):
             found |= {f"ood.{dataset}auc{end}": auc + 0.01 * i + off for end, off in ENDS.items()}
-        found["absorption.mean_absorption_fraction_score"] = number(*place, 10, cell.stream)
         for k, test in product(config["ood"]["ks"], ("auc", "in_distribution_auc")):
             found[f"ood.{test}_top_{k}"] = auc - 0.1 / k + 0.05 * (test != "auc")
         about = (cell.run, cell.model, cell.stream, p, cell.trainer, cell.l0, cell.seed)

@@ -59,7 +59,8 @@ def ood(kit: Kit) -> Found:
     to, weights = cell.folder / "scores", cell.folder / "sae" / "sae_weights.safetensors"
     with timed(kit.device) as on_latents:
         write_sae_probes(
-            *(to / "ood.json", to / "ood_rows.csv", activations, weights, settings_of.probing(config), workers)
+            *(to / "ood.json", to / "ood_rows.csv", activations, weights, model / "oracle.json"),
+            *(settings_of.probing(config), workers),
         )
     auc, best = (read_json(file)["mean"]["ood"]["mean"] for file in (to / "ood.json", model / "oracle.json"))
     seconds = {"activations": reading.value, "oracle": on_activations.value, "probes": on_latents.value}

@@ -10,7 +10,7 @@ from recomputed import check_tables
 
 
 def test_every_cell_of_every_table_is_what_its_json_file_says(demo):
-    assert check_tables(demo / "results/demo", demo_config()) == 128
+    assert check_tables(demo / "results/demo", demo_config()) == 196
 
 
 def test_all_that_it_shows_says_that_it_is_the_demos(demo):

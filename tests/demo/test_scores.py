@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from snakemake.utils import update_config
 
@@ -28,6 +29,7 @@ from maskedsae.jobs.errors import InputError
 from maskedsae.jobs.files import read_json, sha256, write_json
 from maskedsae.jobs.params import settings_of, spelled_out
 from maskedsae.jobs.typed import plain
+from maskedsae.scores.ood.latents import Encoder
 from maskedsae.scores.saebench.language_model import hooked_transformer
 from maskedsae.scores.saebench.names import EVALS, RECORDED, SCORES
 from maskedsae.scores.saebench.scoring import Subject, identities, score
@@ -106,6 +108,31 @@ def test_masking_or_not_the_tokens_of_core_are_the_same(demo_cells):
         )
 
 
+def test_l0_is_that_of_the_texts_that_each_eval_scores(demo_cells, demo):
+    for (model, *_), folder in demo_cells.items():
+        found, l0 = scores(folder), read_json(folder / "scores/l0.json")
+        assert l0.keys() == {name for each in EVALS for name in (each, f"{each}_tokens")}
+        assert (l0["core"], l0["core_tokens"]) == (found["variance"]["l0"], found["variance"]["tokens"])
+        letters = found["absorption"]["eval_result_details"]
+        assert l0["absorption_tokens"] >= sum(letter["num_probe_true_positives"] for letter in letters)
+        assert min(l0[name] for name in EVALS) > 1
+        if "clean" not in folder.parts:
+            continue
+        # By hand, from the activations that all SAEs of the model share. SAEBench zeroes those of special tokens.
+        encode, active, tokens = Encoder(folder / "sae"), 0, 0
+        files = list((demo / f"results/demo/{model}/saebench/artifacts/sparse_probing").rglob("*_activations.pt"))
+        for file in files:
+            sets = torch.load(file)
+            for x in (*sets["train"].values(), *sets["test"].values()):
+                rows = x[x.abs().sum(-1) > 0]
+                tokens += len(rows)
+                active += (encode(rows) > 0).sum().item()
+        assert len(files) == 8
+        assert l0["sparse_probing_tokens"] == tokens
+        # Sums in another order: of millions of latents, a few lie on the threshold.
+        assert l0["sparse_probing"] == pytest.approx(active / tokens, rel=1e-5)
+
+
 @pytest.mark.parametrize("eval_name", EVALS)
 @pytest.mark.parametrize("model", MODELS)
 def test_saebenchs_own_run_eval_gives_our_numbers(demo, config, model, eval_name, tmp_path):
@@ -129,6 +156,16 @@ def test_saebenchs_own_run_eval_gives_our_numbers(demo, config, model, eval_name
         if key not in of_place and value != numbers(folder / f"scores/{eval_name}.json")[key]
     ]
     assert not differing
+    if eval_name == "absorption":  # SAEBench leaves this out of its result
+        (probes,) = (tmp_path / "work/artifacts/absorption").glob("*_k_sparse_probing.json")
+        letters, ours = json.loads(probes.read_text()), read_json(folder / "scores/letters.json")
+        scored = [letter for letter in letters if letter["f1_probe"] > 0.6]
+        assert len(ours) == 2 + 2 * len(scored) > 40
+        for name, key in (("best_latent_f1", "f1_sparse_sae_1"), ("probe_f1", "f1_probe")):
+            assert {letter["letter"]: ours[f"{letter['letter']}.{name}"] for letter in scored} == {
+                letter["letter"]: letter[key] for letter in scored
+            }
+            assert ours[name] == pytest.approx(sum(letter[key] for letter in scored) / len(scored))
 
 
 def test_deleting_a_cells_scores_remakes_them_as_they_were_and_writes_nowhere_else(demo, tmp_path):
@@ -311,7 +348,8 @@ def test_absorption_runs_in_the_mix_of_formats_that_it_has_on_a_gpu(copied):
     said = process.communicate()[1]
     assert process.returncode == 0, said
     after = scores(copied)
-    assert {name for name in SCORES if before[name] != after[name]} == {"absorption"}
+    # Another probe: other letters' F1, and other words that are scored.
+    assert {name for name in SCORES if before[name] != after[name]} == {"absorption", "letters", "l0"}
     key = "mean_absorption_fraction_score"
     one, other = (found["absorption"]["eval_result_metrics"]["mean"][key] for found in (before, after))
     assert one != other

@@ -88,19 +88,22 @@ def test_error_bars_are_intervals_for_one_seed_and_standard_deviations_for_sever
 
 def test_small_multiples_have_every_metric_of_every_stream_at_nominal_l0(run):
     axes = run()("metrics_nominal")
-    assert [panel.get_title("left") for panel in axes[:6]] == [
-        *("Mean Full Absorption", "Explained Variance", "Sparse Probing", "TPP", "SCR", "OOD AUC")
+    assert [panel.get_title("left") for panel in axes[:9]] == [
+        *("Mean Full Absorption", "Absorption Fraction", "Split Features", "Best Single Latent"),
+        *("Explained Variance", "Sparse Probing", "TPP", "SCR", "OOD AUC"),
     ]
     l0s = [20, 40, 80, 160]
-    for first, model in ((0, "pythia-160m-deduped"), (6, "gemma-2-2b")):
-        x, y = curve(axes[first], "mask30")
-        assert x == l0s
-        assert y == pytest.approx([100 - value for value in of_model(model, 0.3, l0s, 0)])
-        for place in (1, 2, 3, 4):
-            assert curve(axes[first + place], "clean")[1] == pytest.approx(of_model(model, 0, l0s, place))
-        assert curve(axes[first + 5], "clean")[1] == pytest.approx(of_model(model, 0, l0s, 9))
+    for first, model in ((0, "pythia-160m-deduped"), (9, "gemma-2-2b")):
+        for panel, place in ((0, 0), (1, 10)):  # absorption: the share of the others
+            x, y = curve(axes[first + panel], "mask30")
+            assert x == l0s
+            assert y == pytest.approx([100 - value for value in of_model(model, 0.3, l0s, place)])
+        counted = curve(axes[first + 2], "clean")[1]
+        assert counted == pytest.approx([value / 100 for value in of_model(model, 0, l0s, 11)])
+        for panel, place in ((3, 12), (4, 1), (5, 2), (6, 3), (7, 4), (8, 9)):
+            assert curve(axes[first + panel], "clean")[1] == pytest.approx(of_model(model, 0, l0s, place))
     assert curve(axes[1], "mask50")[0] == [20]
-    assert curve(axes[7], "mask50")[0] == []  # no table shows it for Gemma
+    assert curve(axes[10], "mask50")[0] == []  # no table shows it for Gemma
 
 
 def test_what_decides_is_drawn_at_the_l0_that_they_have(run):
@@ -181,6 +184,8 @@ def test_auc_by_k_has_both_tests(run):
     ks, base = PAPER["ood"]["ks"], number("pythia-160m-deduped", 0.5, 20, 0, 9)
     assert curve(axes[0], "mask50") == (ks, pytest.approx([base - 0.1 / k for k in ks]))
     assert curve(axes[2], "mask50") == (ks, pytest.approx([base + 0.05 - 0.1 / k for k in ks]))
+    for panel in axes:
+        assert [line.get_ydata()[0] for line in panel.get_lines()[-2:]] == pytest.approx([0.8, 0.95 * 0.8])
 
 
 def test_each_data_set_has_its_row(run):

@@ -1,6 +1,7 @@
 """Probing out of distribution does what the original's code does, where that is sound, and says when data are not."""
 
 import csv
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,16 +16,17 @@ from conftest import COMPUTE, FAMILIES, LAYER
 from maskedsae.activations.language_models import LanguageModel
 from maskedsae.inference.paired import paired_difference
 from maskedsae.jobs.errors import InputError
-from maskedsae.jobs.files import write_json
+from maskedsae.jobs.files import read_json, write_json
 from maskedsae.jobs.typed import plain
 from maskedsae.saes.trainers.base import known_kinds
 from maskedsae.scores.ood import datasets
 from maskedsae.scores.ood.activations import Part, read_activations, to_bytes
+from maskedsae.scores.ood.compactness import latents_for_95
 from maskedsae.scores.ood.last_tokens import last_residuals, token_ids, write_activations
 from maskedsae.scores.ood.latents import Encoder, most_different
 from maskedsae.scores.ood.probes import STRENGTHS, balanced_rows, first_rows, fit, logistic_regression
 from maskedsae.scores.ood.rows import TESTS, Scored, read_scores, write_scores
-from maskedsae.scores.ood.scores import divide, oracle, sae_probes
+from maskedsae.scores.ood.scores import divide, oracle, sae_probes, write_sae_probes
 from maskedsae.scores.ood.settings import OodTexts, SaeProbing
 from maskedsae.text.sae_probes_data import OOD_SETS
 
@@ -394,6 +396,52 @@ def test_the_json_says_what_was_probed(activations, cells):
     assert result["mean"]["ood"]["mean"] == pytest.approx(np.mean(aucs))
     assert result["mean"]["ood"]["standard_error"] == pytest.approx(np.std(aucs, ddof=1) / 8**0.5)
     assert result["mean_by_k"][16]["ood"] == pytest.approx(np.mean(aucs))
+
+
+def test_l0_is_that_of_the_test_rows_by_dictionary_learnings_own_encoder(activations, cells):
+    folder = cells["matryoshka_batch_topk"] / "sae"
+    found = sae_probes(activations, folder, SETTINGS, 1)[0]["l0"]
+    encoder, _ = load_dictionary(str(folder), "cpu")
+    sets, _ = read_activations(activations)
+    l0s = {test: [] for test in TESTS}
+    for parts in sets.values():
+        rows = balanced_rows(parts["train"].labels.numpy(), SETTINGS.train_rows, SETTINGS.split_seed)
+        _, tests = divide(parts, rows, SETTINGS.drop_seen)
+        for test, of_test in tests.items():
+            with torch.no_grad():
+                latents = encoder.encode(torch.tensor(of_test.x), use_threshold=True)
+            l0s[test].append((latents != 0).sum(-1).double().mean().item())
+    assert found == pytest.approx({test: np.mean(values) for test, values in l0s.items()}, rel=1e-12)
+    assert found["ood"] != found["in_distribution"]
+
+
+@pytest.mark.parametrize(
+    ("aucs", "latents"),
+    [
+        ({1: 0.5, 4: 0.6, 16: 0.8}, 8.0),  # 0.95 x 0.7 / 0.95 = 0.7, halfway from log 4 to log 16
+        ({1: 0.5, 4: 0.7, 16: 0.6}, 4.0),  # where it is reached first
+        ({16: 0.9, 1: 0.5, 4: 0.69}, 2 ** (2 + 2 * 0.01 / 0.21)),  # in the order of k
+        ({1: 0.71, 4: 0.8}, 1.0),  # the smallest k is enough
+        ({1: 0.5, 4: 0.699}, None),  # none is
+    ],
+)
+def test_latents_for_95_percent_of_the_oracle_are_interpolated_in_log_k(aucs, latents):
+    assert latents_for_95(aucs, oracle=0.7 / 0.95) == (latents and pytest.approx(latents))
+
+
+def test_an_sae_is_set_against_its_models_oracle_in_both_tests(activations, cells, tmp_path):
+    """By the file that rule `oracle` writes; each goal is the curve's highest point."""
+    cell = tmp_path / "results/tiny/neox/clean/topk/l0_8/seed_0"
+    shutil.copytree(cells["topk"] / "sae", cell / "sae")
+    weights, to = cell / "sae/sae_weights.safetensors", [cell / "scores" / name for name in ("ood.json", "rows.csv")]
+    curve = sae_probes(activations, cell / "sae", SETTINGS, 1)[0]["mean_by_k"]
+    goals = {test: max(curve[k][test] for k in SETTINGS.ks) for test in TESTS}
+    write_json(tmp_path / "oracle.json", {"mean": {test: {"mean": goal / 0.95} for test, goal in goals.items()}})
+    write_sae_probes(*to, activations, weights, tmp_path / "oracle.json", SETTINGS, 1)
+    found = read_json(to[0])["latents_for_95"]
+    assert found == {
+        test: pytest.approx(min(k for k in SETTINGS.ks if curve[k][test] == goal)) for test, goal in goals.items()
+    }
 
 
 # Intervals and differences.

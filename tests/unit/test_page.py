@@ -121,7 +121,7 @@ def test_its_own_links_lead_somewhere(page, file):
 
 def test_links_to_scores_are_those_files_that_the_grid_has(page):
     wanted = {str(Path(path).relative_to("results/demo")) for cell in cells_of(DEMO) for path in score_files(cell)}
-    assert len(wanted) == 10 * 7
+    assert len(wanted) == 10 * 9
     assert {link for link in page.links if "/scores/" in link} == wanted
 
 
@@ -129,15 +129,16 @@ def test_every_number_of_the_tables_is_in_scores_csv(page, file):
     """Each cell of the page's tables again, from the csv that another test compares with the JSON files."""
     values = {f"{value:.3f}" for row in read_rows(file.parent / "scores.csv") for value in (100 * row.value,)}
     values |= {f"{100 - 100 * row.value:.3f}" for row in read_rows(file.parent / "scores.csv")}
+    values |= {f"{row.value:.3f}" for row in read_rows(file.parent / "scores.csv")}  # split features, a count
     section = page.source.split('<section id="tables">')[1].split("<svg")[0]
     shown = [row for row in re.findall(r"<tr.*?</tr>", section) if not re.search("l0|gain|paper", row)]
     numbers = [number for row in shown for number in re.findall(r'<td class="number[^>]*>(\d+\.\d{3})</td>', row)]
-    assert len(numbers) == 2 * 20 + 20
+    assert len(numbers) == 3 * 8 * 4  # eight metrics of two streams at two l0s, or of four streams at one
     assert set(numbers) <= values
 
 
 def test_l0_on_clean_text_is_warned_of_above_five_percent_and_no_sooner(page):
-    rows = re.findall(r'<td>(\d+)</td><td>([\d.]+)</td><td( class="off")?>([^<]*)', page.source)
+    rows = re.findall(r'<td>(\d+)</td><td>([\d.]+)</td><td( class="off")?>([^<]*%)', page.source)
     assert len(rows) == 10
     for nominal, achieved, warned, off in rows:
         assert bool(warned) == (abs(float(achieved) / int(nominal) - 1) > 0.05), off
@@ -156,6 +157,15 @@ def test_each_sae_stands_with_its_own_measures(page):
         ("masked, p = 0.3", "20", "28.6", "0.900", "10 of 100"),
         ("masked, p = 0.5", "8", "16.0", "0.900", "10 of 100"),
     ]
+
+
+def test_each_sae_has_its_l0_on_the_texts_of_each_score(page):
+    """Made up as the l0 on clean text, and one more for each text."""
+    heads = ["clean text", "absorption", "core", "sparse probing", "TPP", "SCR", "OOD"]
+    assert "".join(f'<th scope="col">{head}</th>' for head in heads) in page.source
+    row = r"<td>20</td>" + 7 * r"<td>([\d.]+)</td>" + "</tr>"
+    clean = ("20.0", "21.0", "22.0", "23.0", "24.0", "25.0", "26.0")
+    assert re.findall(row, page.source)[0] == clean
 
 
 @pytest.mark.parametrize(("l0", "warned"), [(8.4, False), (8.41, True), (7.6, False), (7.59, True)])

@@ -8,8 +8,9 @@ import torch
 from sae_bench.evals.scr_and_tpp import main as scr_and_tpp
 from sae_bench.evals.sparse_probing.probe_training import Probe
 
+from maskedsae.scores.saebench.active import Active
 from maskedsae.scores.saebench.parts import placeholder_sae
-from maskedsae.scores.saebench.remembered import Remembered, remembering
+from maskedsae.scores.saebench.remembered import Remembered, remembering, remembering_in
 
 SMALL = ("small", 16, 0, "float32", "cpu")  # name, width, layer
 
@@ -51,13 +52,36 @@ def test_saebenchs_ablations_are_the_same_and_encode_each_batch_once(sae, perfor
             )
         return found, means
 
-    plain = ablated()
+    plain, own = ablated(), (sae.encode, sae.decode)
     with remembering(sae) as remembered:
         again = ablated()
     assert again == plain
     batches = 3 * len(acts)  # of 10 texts, 4 at a time
     assert remembered.computed == {"encode": batches, "decode": batches * (1 + len(classes) * 3)}
-    assert "encode" not in vars(sae)
+    assert (sae.encode, sae.decode) == own
+
+
+def test_active_latents_are_counted_once_a_batch_and_not_where_saebench_has_masked(sae):
+    """While the ablations run, however often they encode; before and after them nothing is counted."""
+    generator, own = torch.Generator().manual_seed(0), sae.encode
+    acts = {name: torch.randn(10, 6, 16, generator=generator) for name in ("one", "other")}
+    acts["one"][:, 4:] = 0  # as SAEBench sets BOS, EOS and padding; a bias could activate latents there
+    sae.b_enc += 0.5
+    kept = [acts["one"][:, :4], acts["other"]]
+    active = Active(sae)
+
+    def ablations(probes, sae, classes):
+        for _ in range(3):
+            for x in acts.values():
+                sae.decode(sae.encode(x))
+
+    sae.encode(acts["one"])
+    active.during(remembering_in(ablations))(None, sae, ["one", "other"])
+    sae.encode(acts["other"])
+    tokens = 10 * 4 + 10 * 6
+    by_hand = sum((own(x) != 0).sum().item() for x in kept) / tokens
+    assert (own(acts["one"][:, 4:]) != 0).any()
+    assert active.result() == {"l0": pytest.approx(by_hand), "tokens": tokens}
 
 
 def test_a_tensor_that_was_changed_is_encoded_anew(sae):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sae_bench.evals.absorption.eval_output import AbsorptionMeanMetrics
 from sae_bench.evals.core.eval_output import ReconstructionQualityMetrics
 from sae_bench.evals.scr_and_tpp.eval_output import ScrMetrics, TppMetrics
 from sae_bench.evals.sparse_probing.eval_output import SparseProbingSaeMetrics
@@ -16,7 +17,7 @@ from maskedsae.experiment.grid import measured_files, oracles
 from maskedsae.experiment.settings import scores_table_settings
 from maskedsae.jobs.errors import InputError
 from maskedsae.saes.cells import Cell
-from maskedsae.scores.metrics import paper_metrics
+from maskedsae.scores.metrics import BESIDE_ABSORPTION, paper_metrics
 from maskedsae.scores.table import COLUMNS, Row, Scores, collect, read_rows, write_rows, write_table
 from reported import ALIKE, PAPER, ROOT, cells_of, checked
 from scored import DATASETS, N_VALUES, OOD_DATASETS, probes, write_cell
@@ -60,9 +61,10 @@ def test_every_number_of_every_file_has_its_row(cell):
         numbers = [value for part in counted for value in part.values() if isinstance(value, int | float)]
         assert count[stem] == len(numbers) > 0, stem
     assert count["quality"] == 6
-    assert count["variance"] == 4
-    # Of each test: the mean, its error and interval, and an AUC a k; then of each data set, with C, weights and such.
-    assert count["ood"] == 2 * (4 + 2) + len(OOD_DATASETS) * (2 * (4 + 2) + 3)
+    assert (count["variance"], count["letters"], count["l0"]) == (4, 4, 2)
+    # Of each test: the mean, its error and interval, and an AUC a k; then of each data set, with C, weights and such;
+    # the l0 of both tests, and the latents needed for one.
+    assert count["ood"] == 2 * (4 + 2) + len(OOD_DATASETS) * (2 * (4 + 2) + 3) + 2 + 1
 
 
 def test_names_and_values_of_means_data_sets_letters_and_curves(cell):
@@ -84,6 +86,12 @@ def test_names_and_values_of_means_data_sets_letters_and_curves(cell):
         "ood.in_distribution_auc": 0.75,
         "ood.auc_top_1": 0.61,
         f"ood.{OOD_DATASETS[0]}.auc_high": 0.62,
+        "ood.l0": 9.25,
+        "ood.in_distribution_l0": 8.75,
+        "ood.in_distribution_latents_for_95": 6.5,
+        "letters.best_latent_f1": 0.4,
+        "letters.a.probe_f1": 0.8,
+        "l0.absorption": 9.5,
         "quality.l0": 11.5,
         "quality.explained_variance": 0.9,
         "quality.explained_variance_but_for_a_constant": 0.95,
@@ -91,6 +99,7 @@ def test_names_and_values_of_means_data_sets_letters_and_curves(cell):
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected)
     assert not [name for name in found if "threshold_500" in name]  # N that nobody asked for
+    assert "ood.latents_for_95" not in found  # no k was enough
 
 
 def test_the_oracle_has_no_cell(tmp_path):
@@ -115,12 +124,16 @@ def test_every_metric_of_the_tables_is_one_that_saebench_has():
     """By its own output classes, for every choice that the configuration allows."""
     schema = yaml.safe_load((ROOT / "schemas" / "config.schema.yaml").read_text())
     allowed = {key: choice["enum"] for key, choice in schema["properties"]["report"]["properties"].items()}
-    form = {"core": ReconstructionQualityMetrics, "sparse_probing": SparseProbingSaeMetrics}
+    form = {
+        "absorption": AbsorptionMeanMetrics,
+        "core": ReconstructionQualityMetrics,
+        "sparse_probing": SparseProbingSaeMetrics,
+    }
     form |= {"tpp": TppMetrics, "scr": ScrMetrics}
     for kind, n, k in [
         (kind, n, k) for kind in allowed["explained_variance"] for n in allowed["n"] for k in allowed["k"]
     ]:
-        for metric in paper_metrics(kind, n, k):
+        for metric in (*paper_metrics(kind, n, k), *BESIDE_ABSORPTION):
             stem, key = metric.key.split(".")
             assert stem not in form or key in form[stem].__pydantic_fields__, metric
 
@@ -129,7 +142,7 @@ def test_the_cells_are_those_of_the_configuration_and_not_those_that_exist():
     files = measured_files(cells_of(PAPER))
     assert len({Cell.parse(file) for file in files}) == 18
     assert len([file for file in files if file.endswith("quality.json")]) == 18
-    assert len(set(files)) == len(files) == 18 * 8  # five evals' scores, variance, probes and quality
+    assert len(set(files)) == len(files) == 18 * 10  # five evals' scores, variance, letters, l0, probes and quality
     models = ("pythia-160m-deduped", "gemma-2-2b")
     assert oracles(checked(PAPER)) == [f"results/paper/{model}/oracle.json" for model in models]
 
@@ -201,6 +214,9 @@ def test_what_is_not_finite_stops_with_its_path(cell, file, key, value):
         ("sae/quality.json", "explained_variance", 1.01),
         ("sae/quality.json", "explained_variance_but_for_a_constant", 1.01),
         ("scores/ood.json", "mean/ood/mean", 1.5),
+        ("scores/ood.json", "l0/ood", -1),
+        ("scores/l0.json", "absorption", -1),
+        ("scores/letters.json", "best_latent_f1", 1.01),
         ("sae/quality.json", "l0", -1),
     ],
 )

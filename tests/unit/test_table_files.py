@@ -34,6 +34,9 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 PLACES = ((0, 20), (0, 40), (0.2, 20), (0.3, 20), (0.3, 40), (0.5, 20))
 SHARES = {
     "absorption.mean_full_absorption_score": (0.25, 0.125, 0.1875, 0.125, 0.0625, 0.5),
+    "absorption.mean_absorption_fraction_score": (0.5, 0.5, 0.25, 0.5, 0.625, 0.75),
+    "absorption.mean_num_split_features": (1.25, 1.0, 1.5, 1.25, 1.125, 2.0),
+    "letters.best_latent_f1": (0.5, 0.625, 0.5, 0.75, 0.625, 0.25),
     "core.explained_variance_legacy": (0.75, 0.875, 0.75, 0.6875, 0.875, 0.625),
     "sparse_probing.sae_top_1_test_accuracy": (0.75, 0.75, 0.75, 0.75, 0.8125, 0.75),
     "tpp.tpp_threshold_20_total_metric": (0.125, 0.25, 0.1875, 0.25, 0.1875, 0.25),
@@ -73,7 +76,7 @@ def test_every_artefact_of_a_demo_says_that_it_is_one():
 
 def test_csv_has_full_precision_the_printed_number_and_its_file():
     rows = read(to_csv([table_of(plain)]))
-    assert len(rows) == 4 * (10 + 2 + 10)
+    assert len(rows) == 4 * (10 + 6 + 2 + 14)
     row = next(row for row in rows if (row["metric"], row["method"], row["l0"]) == ("TPP", "w/ Masking", "40"))
     assert float(row["value"]) == 100 * plain("pythia-160m-deduped", 0.3, 40, 0, KEYS[3])
     assert row["printed"] == f"{float(row['value']):.3f}"
@@ -86,6 +89,9 @@ SUMMARY = f"""{DEMO}
 pythia-160m-deduped, matryoshka_batch_topk, l0 = 20, n = 1; * marks the best
                              w/o Masking    w/ Masking
   Mean Full Absorption          85.104 *      82.104
+  Absorption Fraction           80.104 *      77.104
+  Split Features                 0.209 *       0.239
+  Best Single Latent            21.896        24.896 *
   Explained Variance            15.896        18.896 *
   Sparse Probing                16.896        19.896 *
   TPP                           17.896        20.896 *
@@ -96,6 +102,9 @@ pythia-160m-deduped, matryoshka_batch_topk, l0 = 20, n = 1; * marks the best
 gemma-2-2b, matryoshka_batch_topk, l0 = 20, n = 1; * marks the best
                              w/o Masking    w/ Masking
   Mean Full Absorption          86.004 *      83.004
+  Absorption Fraction           81.004 *      78.004
+  Split Features                 0.200 *       0.230
+  Best Single Latent            20.996        23.996 *
   Explained Variance            14.996        17.996 *
   Sparse Probing                15.996        18.996 *
   TPP                           16.996        19.996 *
@@ -131,7 +140,7 @@ def test_columns_of_the_summary_stand_apart_whatever_they_are_called():
     heads = ["w/o Masking", "w/ Masking, p = 0.2", "w/ Masking, p = 0.5"]
     assert re.split("  +", lines[1].strip()) == heads
     ends = [lines[1].index(head) + len(head) for head in heads]
-    for line in lines[2:9]:  # five metrics, the probes and the l0: a number ends below its head, before its star
+    for line in lines[2:12]:  # eight metrics, the probes and the l0: a number ends below its head, before its star
         assert [number.end() for number in re.finditer(r"\d+\.\d+(?![\d)])", line)] == [end - 2 for end in ends], line
 
 
@@ -167,4 +176,5 @@ def test_latex_compiles(tmp_path, seeds, demo):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
+    assert "Float too large" not in done.stdout
     assert (tmp_path / "all.pdf").stat().st_size > 10_000

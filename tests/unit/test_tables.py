@@ -10,11 +10,12 @@ from maskedsae.report.tables import Table, make_tables
 from maskedsae.report.writers import to_csv, to_latex, to_markdown
 from maskedsae.scores.table import Scores
 from reported import PAPER, shown_of
-from scored import KEYS, PUBLISHED, paper_with, plain, rows_of, table_of, tables_of
+from scored import BESIDE, KEYS, PUBLISHED, paper_with, plain, rows_of, table_of, tables_of
 
 L0S = (20, 40, 80, 160)
 HEADS = tuple(f"l0 = {l0}" for l0 in L0S)
 LABELS = ["Mean Full Absorption", "Explained Variance", "Sparse Probing", "TPP", "SCR"]
+OURS = ["Absorption Fraction", "Split Features", "Best Single Latent"]
 
 
 def only(metric: str, values: dict[float, float]):
@@ -36,6 +37,7 @@ def test_tables_1_and_2_have_the_papers_rows_in_its_order():
         assert [(row.label, row.method) for row in table.block("paper")] == [
             (label, method) for label in LABELS for method in ("w/o Masking", "w/ Masking")
         ]
+        assert [row.label for row in table.block("further")[::2]] == OURS
         assert [row.method for row in table.block("sparsity")] == ["w/o Masking", "w/ Masking"]
         assert [[(entry.stream.name, entry.l0) for entry in row.entries] for row in table.block("paper")[:2]] == [
             [(stream, l0) for l0 in L0S] for stream in ("clean", "mask30")
@@ -46,7 +48,7 @@ def test_table_3_has_the_papers_two_metrics_and_then_the_others():
     table = table_of(plain, "table3")
     assert (table.by, table.columns) == ("stream", ("p = 0", "p = 0.2", "p = 0.3", "p = 0.5"))
     assert [row.label for row in table.block("paper")] == LABELS[:2]
-    assert [row.label for row in table.block("further")] == LABELS[2:]
+    assert [row.label for row in table.block("further")] == OURS + LABELS[2:]
     assert {entry.l0 for row in table.lines for entry in row.entries} == {20}
     assert [entry.printed for entry in table.block("sparsity")[0].entries] == ["20.0", "25.0", "28.6", "40.0"]
 
@@ -58,11 +60,13 @@ def test_each_number_stands_where_it_belongs():
         (table,) = tables_of(plain)[entry["name"]]
         rows = table.block("paper") + table.block("further")
         places = [(row.label, each.stream.name, each.l0) for row in rows for each in row.entries]
-        assert len(set(places)) == len(places) == 5 * len(entry["streams"]) * len(entry["l0"] or L0S)
+        assert len(set(places)) == len(places) == 8 * len(entry["streams"]) * len(entry["l0"] or L0S)
         for row in rows:
             for each in row.entries:
-                share = plain(entry["model"], p_of[each.stream.name], each.l0, 0, KEYS[LABELS.index(row.label)])
-                expected = 100 * (1 - share) if row.metric == "absorption" else 100 * share
+                key = (KEYS + BESIDE)[(LABELS + OURS).index(row.label)]
+                share = plain(entry["model"], p_of[each.stream.name], each.l0, 0, key)
+                expected = 100 * (1 - share) if row.metric.startswith("absorption") else 100 * share
+                expected = share if row.metric == "split_features" else expected
                 assert each.mean == pytest.approx(expected), (entry["name"], row.label, each)
 
 
@@ -181,6 +185,14 @@ def test_what_is_alone_is_not_the_best():
     assert table.block("equal_l0") == []
 
 
+def test_of_a_count_the_smallest_is_bold_and_it_has_no_gain():
+    table = table_of(only("absorption.mean_num_split_features", {0: 1.25, 0.3: 1.5}))
+    shown = [line(table, "split_features", method).entries[0] for method in ("w/o Masking", "w/ Masking")]
+    assert [(entry.printed, entry.best) for entry in shown] == [("1.250", True), ("1.500", False)]
+    compared = dict.fromkeys(row.label for row in table.block("equal_l0"))
+    assert list(compared) == [LABELS[0], OURS[0], OURS[2], *LABELS[1:]]
+
+
 # Seeds.
 
 
@@ -219,7 +231,7 @@ def test_the_unmasked_score_at_the_masked_ones_l0_is_linear_in_log_l0():
         assert entry.mean == pytest.approx(100 * plain(table.model, 0, l0 / 0.7, 0, KEYS[3]))
         assert of_gain.mean == pytest.approx(100 * plain(table.model, 0.3, l0, 0, KEYS[3]) - entry.mean)
     assert at_equal_l0.entries[3].values == gain.entries[3].values == ()
-    assert to_markdown([table]).count("| — |") == to_latex([table]).count("& --- ") == 10
+    assert to_markdown([table]).count("| — |") == to_latex([table]).count("& --- ") == 2 * 7
 
 
 def test_between_its_neighbours_it_is_interpolated_by_hand():

@@ -19,7 +19,8 @@ def write_scores(folder: Path, config: dict) -> None:
     """For every cell of the tables, seeded numbers of about the size that real ones have."""
     rng, shown = random.Random(0), shown_of(config)
     for cell in cells_of(config):
-        names = ("absorption", "saebench", "legacy", "centred", "sparse_probing", "tpp", "auc")
+        names = ("absorption", "fraction", "split", "best_latent", "saebench", "legacy", "centred")
+        names += ("sparse_probing", "tpp", "auc")
         numbers = {name: rng.random() for name in names}
         achieved = 0.99 * cell.l0 / (1 - shown.stream(cell.stream).p)
         write_cell(folder / cell.folder, **numbers, scr=rng.uniform(-0.5, 0.5), l0=achieved)
@@ -41,8 +42,8 @@ def test_every_cell_of_every_table_is_what_its_json_file_says(checkout):
     output = checkout.snakemake("tables")
     assert checkout.status == 0, output
     results = checkout.folder / "results/demo"
-    # Tables 1 and 2: 12 lines of two l0s, and 10 more at equal l0. Table 3: 6 and 4 lines of four p.
-    assert check_tables(results, demo_config()) == 2 * (24 + 20) + 24 + 16
+    # Tables 1 and 2: 18 lines of two l0s, and 14 more at equal l0. Table 3: 9 and 8 lines of four p.
+    assert check_tables(results, demo_config()) == 2 * (36 + 28) + 36 + 32
     assert "Nothing to be done" in checkout.snakemake("tables", "--dry-run", "--quiet", "host")
     assert {row.run for row in read_rows(results / "scores.csv")} == {"demo"}
     assert {verdict["verdict"] for verdict in json.loads((results / "verdicts.json").read_text())["claims"]} == {

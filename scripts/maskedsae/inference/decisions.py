@@ -137,6 +137,7 @@ def _decision(shown: Shown, found: dict[str, Contrast], known: Sequence[Assay]) 
         not_judged if why_not else gain,
         verdict,
         why,
+        not why_not,
         verdicts,
     )
 

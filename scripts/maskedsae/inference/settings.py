@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ..activations.settings import Stream
 from ..saes.cells import Cell
 from ..saes.settings import Trainer
-from ..scores.metrics import Metric, paper_metrics
+from ..scores.metrics import BESIDE_ABSORPTION, Metric, paper_metrics
 
 # How the baseline's score is known to move, once scaled so that higher is better; None: nothing is known.
 Known = Literal["better", "worse"] | None
@@ -25,7 +25,14 @@ class ReportChoices:
 
     @property
     def metrics(self) -> list[Metric]:
+        """The paper's."""
         return paper_metrics(self.explained_variance, self.n, self.k)
+
+    @property
+    def all_metrics(self) -> list[Metric]:
+        """The paper's, and ours after full absorption."""
+        first, *others = self.metrics
+        return [first, *BESIDE_ABSORPTION, *others]
 
 
 @dataclass(frozen=True)

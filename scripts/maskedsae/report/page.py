@@ -15,6 +15,7 @@ from ..inference.settings import Shown
 from ..jobs.errors import InputError
 from ..jobs.files import read_json, read_list, write_bytes
 from ..jobs.log import log
+from ..scores.metrics import SCORED_L0
 from ..scores.table import Scores, read_rows
 from . import answer, html, records
 from .contents import FIGURES
@@ -93,8 +94,9 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "departures": published.departures_of_run(shown),
         "figures": _figures(inputs, settings, palette),
         "differences": _differences(read_list(_one(inputs, "differences")), shown, palette),
-        "saes": _saes(saes, settings, palette),
+        "saes": _saes(saes, settings, palette, scores),
         "printed": printed_section(published),
+        "scored_texts": list(SCORED_L0),
         "tolerance": f"{TOLERANCE:.0%}",
         "measured_tokens": f"{saes[0].quality['tokens']:,}",
         **_tables([table for by_trainer in tables.values() for table in by_trainer]),
@@ -163,7 +165,9 @@ def _differences(entries: list[dict[str, Any]], shown: Shown, palette: html.Pale
     return rows
 
 
-def _saes(saes: list[records.Sae], settings: PageSettings, palette: html.Palette) -> list[dict[str, Any]]:
+def _saes(
+    saes: list[records.Sae], settings: PageSettings, palette: html.Palette, scores: Scores
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     before = None
     for sae in saes:
@@ -178,6 +182,7 @@ def _saes(saes: list[records.Sae], settings: PageSettings, palette: html.Palette
                 "seed": sae.cell.seed,
                 "nominal": sae.quality["nominal_l0"],
                 "l0": f"{sae.quality['l0']:.1f}",
+                "scored_l0": [f"{scores.value(sae.cell, key):.1f}" for key in SCORED_L0.values()],
                 "off": signed(rounded(100 * sae.off, 1)) + "%",
                 "off_by_much": sae.off_by_much,
                 "explained_variance": f"{sae.quality['explained_variance']:.3f}",

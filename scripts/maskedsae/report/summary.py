@@ -8,7 +8,7 @@ from ..inference.settings import Shown
 from ..inference.verdicts import NOT_TESTED
 from ..scores.metrics import ACHIEVED_L0
 from ..scores.table import Scores
-from .tables import DEMO, PAPER, Table
+from .tables import DEMO, FURTHER, PAPER, Table
 
 WIDTH, LABEL = 14, 24
 
@@ -30,8 +30,9 @@ def _numbers(table: Table, scores: Scores, shown: Shown) -> list[str]:
         f"{table.model}, {table.trainer}, {table.columns[0]}, n = {table.seeds}; * marks the best",
         row("", [line.method for line in columns]),
     ]
-    for label in dict.fromkeys(line.label for line in table.block(PAPER)):
-        entries = [line.entries[0] for line in table.block(PAPER) if line.label == label]
+    shown_lines = [*table.block(PAPER), *table.block(FURTHER)]
+    for label in (metric.label for metric in shown.report.all_metrics):
+        entries = [line.entries[0] for line in shown_lines if line.label == label]
         lines.append(row(label, [entry.printed + (" *" if entry.best else "  ") for entry in entries]))
 
     def over_seeds(key: str) -> list[float]:

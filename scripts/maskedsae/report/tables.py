@@ -14,10 +14,16 @@ from ..inference.published import Published
 from ..inference.settings import Shown, ShownTable
 from ..saes.cells import Cell
 from ..saes.settings import Trainer
-from ..scores.metrics import ACHIEVED_L0, EXPLAINED_VARIANCE, Metric
+from ..scores.metrics import ACHIEVED_L0, BESIDE_ABSORPTION, EXPLAINED_VARIANCE, Metric
 from ..scores.table import Row, Scores
 
 DEMO = "Demo: small language models that the workflow trained itself; no evidence about the paper."
+
+BESIDE = (
+    "A word counts as fully absorbed only if its letter's latents are silent, so full absorption falls by construction "
+    "as more latents are active; the absorption fraction also counts words for which they fire too little. Split "
+    "features: latents for a letter, not in percent; lower is better. Best single latent: F1 of one latent on a letter."
+)
 
 # Blocks of a table, in this order.
 PAPER, FURTHER, SPARSITY, EQUAL_L0 = "paper", "further", "sparsity", "equal_l0"
@@ -132,7 +138,7 @@ class _Maker:
         self.baseline = next((stream for stream in self.streams if stream.is_baseline), None)
         self.corrupted = [stream for stream in self.streams if not stream.is_baseline]
         self.by = "stream" if len(self.corrupted) > 1 and len(entry.l0) == 1 else "l0"
-        self.metrics = shown.report.metrics
+        self.metrics = shown.report.all_metrics
         self.why_not_comparable = published.why_not_comparable(self.model, trainer, shown)
         name = None if self.why_not_comparable else published.model_of(self.model)
         self.reference = published.table(name, "l0" if self.by == "l0" else "p") if name else None
@@ -145,12 +151,14 @@ class _Maker:
         return [(stream, l0) for stream in self.streams for l0 in self.asked.l0]
 
     def table(self) -> Table:
-        in_paper = [metric for metric in self.metrics if self.by == "l0" or metric.name in IN_TABLE_3]
+        in_paper = [metric for metric in self.shown.report.metrics if self.by == "l0" or metric.name in IN_TABLE_3]
         further = [metric for metric in self.metrics if metric not in in_paper]
         lines = [line for metric in in_paper for line in self.scored(PAPER, metric)]
         lines += [line for metric in further for line in self.scored(FURTHER, metric)]
         lines += self.laid_out(SPARSITY, "l0", "l0 on clean text", self.achieved)
-        lines += [line for metric in in_paper for line in self.at_equal_l0(metric)]
+        # Of a count there is no gain in points.
+        compared = [metric for metric in self.metrics if metric in (*in_paper, *BESIDE_ABSORPTION) and metric.percent]
+        lines += [line for metric in compared for line in self.at_equal_l0(metric)]
         heads = [head(stream, self.streams) for stream in self.streams] if self.by == "stream" else []
         return Table(
             *(self.asked.name, self.model.name, self.model.layer, self.trainer.name, self.by),
@@ -169,7 +177,8 @@ class _Maker:
             return Entry(stream, l0, values, published=self.printed(metric, stream, l0), sources=sources)
 
         lines = self.laid_out(block, metric.name, metric.label, entry)
-        return _best_of_line(lines) if self.by == "stream" else _best_of_columns(lines)
+        best = min if metric.lower_is_better else max
+        return _best_of_line(lines, best) if self.by == "stream" else _best_of_columns(lines, best)
 
     def printed(self, metric: Metric, stream: Stream, l0: int) -> str | None:
         """What the paper printed for this SAE; nothing for a stream that is not made as in the paper."""
@@ -249,6 +258,7 @@ class _Maker:
             f"Bold: the best {best}, as printed; none if all are equal.",
             f"Explained variance is {EXPLAINED_VARIANCE[report.explained_variance]}; "
             f"TPP and SCR with N = {report.n} latents, sparse probing with k = {report.k}.",
+            BESIDE,
         ]
         if self.baseline and self.corrupted:
             notes.append(
@@ -268,18 +278,21 @@ class _Maker:
         return notes
 
 
-def _best_of_columns(lines: list[Line]) -> list[Line]:
-    columns = [_marked(entries) for entries in zip(*(line.entries for line in lines), strict=True)]
+Best = Callable[[list[float]], float]  # min or max
+
+
+def _best_of_columns(lines: list[Line], best: Best) -> list[Line]:
+    columns = [_marked(entries, best) for entries in zip(*(line.entries for line in lines), strict=True)]
     return [replace(line, entries=tuple(column[i] for column in columns)) for i, line in enumerate(lines)]
 
 
-def _best_of_line(lines: list[Line]) -> list[Line]:
-    return [replace(line, entries=_marked(line.entries)) for line in lines]
+def _best_of_line(lines: list[Line], best: Best) -> list[Line]:
+    return [replace(line, entries=_marked(line.entries, best)) for line in lines]
 
 
-def _marked(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+def _marked(entries: tuple[Entry, ...], best: Best) -> tuple[Entry, ...]:
     """Mark the best, as printed: several if they tie, none if all are equal."""
     printed = [float(entry.printed) for entry in entries]
     if len(set(printed)) == 1:
         return entries
-    return tuple(replace(entry, best=value == max(printed)) for entry, value in zip(entries, printed, strict=True))
+    return tuple(replace(entry, best=value == best(printed)) for entry, value in zip(entries, printed, strict=True))

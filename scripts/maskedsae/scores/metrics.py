@@ -1,8 +1,19 @@
-"""The paper's five metrics: their names, their keys in scores.csv, and the scale that the paper prints."""
+"""The metrics of tables and figures, the paper's five and ours beside them: their names, their keys in scores.csv, and
+the scale on which they are printed."""
 
 from dataclasses import dataclass
 
 ACHIEVED_L0 = "quality.l0"  # measured on clean text; the nominal one is in the path
+
+# The same on the texts that each score is about.
+SCORED_L0 = {
+    "absorption": "l0.absorption",
+    "core": "l0.core",
+    "sparse probing": "l0.sparse_probing",
+    "TPP": "l0.tpp",
+    "SCR": "l0.scr",
+    "OOD": "ood.l0",
+}
 
 EXPLAINED_VARIANCE = {
     "legacy": "core.explained_variance_legacy",
@@ -13,12 +24,14 @@ EXPLAINED_VARIANCE = {
 
 @dataclass(frozen=True)
 class Metric:
-    """`key` is its name in scores.csv. Once scaled, higher is better for all five."""
+    """`key` is its name in scores.csv. Once scaled, higher is better, unless `lower_is_better`."""
 
     name: str
     label: str
     key: str
     inverted: bool = False  # SAEBench gives the share of absorbed features, the paper that of the others
+    percent: bool = True  # as the paper prints all its metrics
+    lower_is_better: bool = False
 
     @property
     def file(self) -> str:
@@ -26,8 +39,12 @@ class Metric:
         return self.key.split(".")[0]
 
     def scaled(self, value: float) -> float:
-        """As the paper prints it: percent."""
-        return 100 * (1 - value if self.inverted else value)
+        """As it is printed."""
+        return self.scale * ((1 - value) if self.inverted else value)
+
+    @property
+    def scale(self) -> float:
+        return 100 if self.percent else 1
 
 
 def paper_metrics(explained_variance: str, n: int, k: int) -> list[Metric]:
@@ -41,12 +58,26 @@ def paper_metrics(explained_variance: str, n: int, k: int) -> list[Metric]:
     ]
 
 
+# Shown beside full absorption, wherever that stands. A word is fully absorbed only if its letter's latents are silent
+# and one other latent has 40% of the probe's direction: so the more latents are active the fewer such words there are,
+# by construction. The fraction also counts words for which the letter's latents fire too little, and up to three
+# absorbing latents; SAEBench's own graphs show it as the absorption score. A letter that is not split has 1 latent.
+BESIDE_ABSORPTION = (
+    Metric(
+        *("absorption_fraction", "Absorption Fraction", "absorption.mean_absorption_fraction_score"),
+        inverted=True,
+    ),
+    Metric(
+        *("split_features", "Split Features", "absorption.mean_num_split_features"),
+        percent=False,
+        lower_is_better=True,
+    ),
+    Metric("best_latent", "Best Single Latent", "letters.best_latent_f1"),
+)
+OOD = Metric("ood", "OOD AUC", "ood.auc")
+
+
 def endpoints(explained_variance: str, n: int, k: int) -> dict[str, Metric]:
     """The scores that section `analysis` may name: the paper's and ours."""
-    ours = [
-        Metric(
-            "absorption_fraction", "Absorption Fraction", "absorption.mean_absorption_fraction_score", inverted=True
-        ),
-        Metric("ood", "OOD AUC", "ood.auc"),
-    ]
+    ours = (BESIDE_ABSORPTION[0], OOD)
     return {metric.name: metric for metric in (*paper_metrics(explained_variance, n, k), *ours)}

@@ -61,7 +61,8 @@ BOUNDS = {
     r"sparse_probing\..*accuracy": SHARE,
     r"tpp\..*_total_metric": DIFFERENCE,
     r"(ood|oracle)\..*auc(_top_\d+|_low|_high)?": SHARE,
-    r"(quality|core)\.l0": (0, float("inf")),
+    r"letters\..*f1": SHARE,
+    r"(quality|core|ood)\.(\w+_)?l0|l0\.\w+": (0, float("inf")),
 }
 
 
@@ -104,7 +105,9 @@ def _numbers(path: str, stem: str) -> list[tuple[str, float]]:
         content = read_json(path)
         if stem in EVALS:
             return list(_saebench_numbers(content, stem))
-        return list(_probe_numbers(content)) if stem in ("ood", "oracle") else list(_numbers_in(content))
+        if stem in ("ood", "oracle"):
+            return [*_probe_numbers(content), *(_latent_numbers(content) if stem == "ood" else ())]
+        return list(_numbers_in(content))
     except FileNotFoundError:
         raise InputError(f"{path}: missing: ask Snakemake for it, and its job says why it cannot be made") from None
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
@@ -159,6 +162,14 @@ def _probe_numbers(content: dict[str, Any]) -> Iterator[tuple[str, float]]:
     for dataset, probe in content["datasets"].items():
         for name in ("C", "validation_auc", "weights"):
             yield f"{dataset}.{name}", probe[name]
+
+
+def _latent_numbers(content: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """What ood.json has and oracle.json has not."""
+    for name in ("l0", "latents_for_95"):
+        for test, value in content[name].items():
+            if value is not None:  # no k was enough
+                yield name if test == "ood" else f"{test}_{name}", value
 
 
 def _interval(name: str, interval: list[float]) -> Iterator[tuple[str, float]]:

@@ -12,6 +12,7 @@ from matplotlib.ticker import NullLocator
 
 from ...activations.settings import Stream
 from ...jobs.errors import InputError
+from ...scores.ood.compactness import SHARE
 from ...scores.ood.datasets import LABELS
 from ..style import GRID, INK, MUTED, PAPER
 from ..writers import MINUS
@@ -22,6 +23,7 @@ HATCHES = ("", "////", "xxxx", "....")
 Difference = dict[str, Any]  # one of ood_differences.json
 
 ORACLE: dict[str, Any] = {"color": INK, "linewidth": 1.2, "linestyle": (0, (5, 2))}
+NEARLY: dict[str, Any] = {"color": MUTED, "linewidth": 1, "linestyle": (0, (2, 2))}
 
 
 def figure1(grid: Grid, note: str, differences: list[Difference]) -> Figure:
@@ -108,6 +110,7 @@ def auc_by_k(grid: Grid, note: str, asked: Sequence[int]) -> Figure:
                 points(axes, ks, means, spread(np.array(values)), grid.looks[stream.name])
             oracle = grid.scores.oracle(model, f"oracle.{test}")
             axes.axhline(oracle, **ORACLE, zorder=2)
+            axes.axhline(SHARE * oracle, **NEARLY, zorder=2)
             axes.set_xscale("log", base=2)
             axes.set_xticks(ks, [str(k) for k in ks])
             axes.xaxis.set_minor_locator(NullLocator())
@@ -116,8 +119,8 @@ def auc_by_k(grid: Grid, note: str, asked: Sequence[int]) -> Figure:
         axes.set_title(f"{model}, l0 = {grid.smallest(model)}")
     for axes in panels[-1]:
         axes.set_xlabel("latents given to the probe (k)")
-    dashed = Line2D([], [], **ORACLE, label="oracle")
-    legend_above(figure, grid, (dashed,))
+    dashed, dotted = Line2D([], [], **ORACLE, label="oracle"), Line2D([], [], **NEARLY, label=f"{SHARE:.0%} of it")
+    legend_above(figure, grid, (dashed, dotted))
     return figure
 
 

@@ -1,7 +1,6 @@
 """The l0 that SAEs have on clean text, and their scores at that l0: is it masking, or only sparsity?"""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,15 +8,17 @@ from matplotlib.lines import Line2D
 
 from ...activations.settings import Stream
 from ...inference.equal_l0 import TOLERANCE
-from ...scores.metrics import ACHIEVED_L0
+from ...scores.metrics import ACHIEVED_L0, OOD, Metric
 from ..contents import is_tradeoff
 from ..style import GRID, MUTED, PAPER
 from ..tables import head
 from .panels import Grid, l0_axis, legend_above, new_figure, points
 
-Scale = Callable[[Any], Any]
-
 COLUMNS = 3
+
+
+def scaled(metric: Metric, values: Iterable[float]) -> list[float]:
+    return [metric.scaled(value) for value in values]
 
 
 def achieved_l0(grid: Grid, note: str) -> Figure:
@@ -44,28 +45,25 @@ def achieved_l0(grid: Grid, note: str) -> Figure:
 
 
 def metrics_nominal(grid: Grid, note: str) -> Figure:
-    def draw(axes: Axes, model: str, stream: Stream, key: str, scaled: Scale) -> None:
-        l0s, values, deviations = grid.curve(model, stream, key)
-        points(axes, l0s, scaled(values), 100 * deviations, grid.looks[stream.name])
+    def draw(axes: Axes, model: str, stream: Stream, metric: Metric) -> None:
+        l0s, values, deviations = grid.curve(model, stream, metric.key)
+        points(axes, l0s, scaled(metric, values), metric.scale * deviations, grid.looks[stream.name])
 
     return _small_multiples(grid, note, "nominal l0", draw)
 
 
-def _small_multiples(
-    grid: Grid, note: str, label: str, draw: Callable[[Axes, str, Stream, str, Scale], None]
-) -> Figure:
+def _small_multiples(grid: Grid, note: str, label: str, draw: Callable[[Axes, str, Stream, Metric], None]) -> Figure:
     """For each model, a panel for each metric against l0."""
-    shown: list[tuple[str, str, Scale]] = [(m.label, m.key, m.scaled) for m in grid.shown.report.metrics]
-    shown.append(("OOD AUC", "ood.auc", lambda value: 100 * value))
+    shown = [*grid.shown.report.all_metrics, OOD]
     rows = -(-len(shown) // COLUMNS)
-    figure = new_figure(0.4 + 1.9 * rows * len(grid.models), note)
+    figure = new_figure(0.4 + 1.7 * rows * len(grid.models), note)
     panels = figure.subplots(rows * len(grid.models), COLUMNS, squeeze=False)
     for number, model in enumerate(grid.models):
         model_panels = panels[number * rows : (number + 1) * rows].flat
-        for axes, (name, key, scaled) in zip(model_panels, shown, strict=False):
+        for axes, metric in zip(model_panels, shown, strict=False):
             for stream in grid.streams(model):
-                draw(axes, model, stream, key, scaled)
-            axes.set_title(name)
+                draw(axes, model, stream, metric)
+            axes.set_title(metric.label)
             l0_axis(axes, grid.all_l0s(model), label if axes in panels[(number + 1) * rows - 1] else "")
         panels[number * rows][0].annotate(
             *(model, (0, 1)),

@@ -10,11 +10,12 @@ import torch
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from ...jobs.files import write_json
+from ...jobs.files import read_json, write_json
 from ...jobs.log import log
 from ...jobs.typed import plain
 from ...saes.cells import Cell
 from .activations import Part, read_activations
+from .compactness import latents_for_95
 from .latents import Encoder, most_different
 from .probes import Floats, Ints, balanced_rows, first_rows, fit
 from .rows import TESTS, Scored, interval, summary, write_scores
@@ -67,14 +68,18 @@ def sae_probes(
     """L1 logistic regression on the k latents whose class means differ most, for each k of the sweep."""
     sets, classes = read_activations(activations)
     encode, draw = Encoder(sae), balanced_rows if settings.same_rows else first_rows
-    tasks = []
+    tasks, l0s = [], []
     for name, parts in sets.items():
         rows = draw(parts["train"].labels.numpy(), settings.train_rows, settings.split_seed)
         features = {key: encode(part.x) for key, part in parts.items()}
         chosen = most_different(features["train"][rows], parts["train"].labels[rows], max(settings.ks))
         strongest = {key: Part(features[key][:, chosen], part.labels, part.texts) for key, part in parts.items()}
-        tasks.append(Task(name, classes[name], *divide(strongest, rows, settings.drop_seen), chosen.tolist()))
-    return score(tasks, "l1", settings.ks, settings.k, settings, workers)
+        train, tests = divide(strongest, rows, settings.drop_seen)
+        tasks.append(Task(name, classes[name], train, tests, chosen.tolist()))
+        of_tests = {"ood": features["ood"], "in_distribution": features["train"]}
+        l0s.append({test: (of_tests[test][tests[test].numbers] != 0).sum(1).double().mean().item() for test in TESTS})
+    result, scored = score(tasks, "l1", settings.ks, settings.k, settings, workers)
+    return result | {"l0": {test: float(np.mean([l0[test] for l0 in l0s])) for test in TESTS}}, scored
 
 
 def write_oracle(
@@ -91,12 +96,17 @@ def write_sae_probes(
     rows_to: str | Path,
     activations: str | Path,
     weights: str | Path,
+    oracle_file: str | Path,
     settings: SaeProbing,
     workers: int,
 ) -> None:
-    """Probe the cell that `summary_to` is in; `weights` is its file for SAELens."""
+    """Probe the cell that `summary_to` is in; `weights` is its file for SAELens, `oracle_file` its model's oracle."""
     torch.set_num_threads(1)  # sums differ with it, and the number of workers must not matter
     result, scored = sae_probes(activations, Path(weights).parent, settings, workers)
+    best = {test: read_json(oracle_file)["mean"][test]["mean"] for test in TESTS}
+    result["latents_for_95"] = {
+        test: latents_for_95({k: aucs[test] for k, aucs in result["mean_by_k"].items()}, best[test]) for test in TESTS
+    }
     write_scores(rows_to, scored)
     write_json(summary_to, result)
     log.info("%s: %s", Cell.parse(summary_to).words, in_words(result))

@@ -6,14 +6,16 @@ To be imported in a process that scores, and not in its parent: on import, SAEBe
 import random
 import shutil
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
 
 from ...jobs.errors import InputError
-from ...jobs.files import write_json
+from ...jobs.files import read_list, write_json
 from ...jobs.typed import plain
+from .active import Active
 from .checks import LoggedErrors, check_result
 from .children import keep_freed_memory
 from .imports import quick_imports
@@ -25,15 +27,27 @@ from .workplace import unshared
 
 with quick_imports():
     from sae_bench.evals.absorption import main as absorption
+    from sae_bench.evals.absorption.feature_absorption_calculator import FeatureAbsorptionCalculator
     from sae_bench.evals.core import main as core
     from sae_bench.evals.scr_and_tpp import main as scr_and_tpp
     from sae_bench.evals.sparse_probing import main as sparse_probing
+    from sae_bench.sae_bench_utils import activation_collection
 
     from . import patches
 
 CONTEXT = 128  # tokens: about the length of absorption's prompts, and what SAEBench's batch sizes are for
 
 Saes = list[tuple[str, Any]]  # (name, SAE), as SAEBench takes them
+
+# Where each eval encodes the texts that it scores, each once: absorption its prompts, at the word (and not the words
+# that its k-sparse probes learn from); sparse probing its training and test texts; TPP and SCR the test texts from
+# which latents are ablated (and not the training texts that choose these latents). For core, variance.py counts.
+SCORED = {
+    "absorption": (FeatureAbsorptionCalculator, "calculate_absorption"),
+    "sparse_probing": (activation_collection, "get_sae_meaned_activations"),
+    "tpp": (scr_and_tpp, "perform_feature_ablations"),
+    "scr": (scr_and_tpp, "perform_feature_ablations"),
+}
 
 
 def seed_all(seed: int) -> None:
@@ -70,19 +84,26 @@ def score_sae(
     prepare(eval_name, bench, model, device, folder, shared / "probes")
     calls = shared / f"{eval_name}_calls"
     recorded = RecordedCalls(model, calls, sae.cfg.hook_layer) if eval_name in RECORDED else None
-    variance = None
+    seen: Variance | Active
     if eval_name == "core":
         tokenizer = model.tokenizer
         ids = {tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id} - {None}
-        variance = Variance(sae.cfg.d_in, ids)
-        observe(variance, model, sae)
+        seen = Variance(sae.cfg.d_in, ids)
+        observe(seen, model, sae)
+    else:
+        seen, (owner, function) = Active(sae), SCORED[eval_name]
+        setattr(owner, function, seen.during(getattr(owner, function)))
     path = run(eval_name, bench, name, sae, device)
     result = check_result(eval_name, path, bench.evals, errors.lines)
     if own := [str(file) for file in unshared(folder) if file.parts[0] == eval_name and file.suffix != ".json"]:
         raise InputError(f"SAEBench made {own[0]} again, though all SAEs of {bench.name} share it: remove {shared}")
     shutil.copyfile(path, folder / f"{eval_name}.json")
-    if variance:
-        write_json(folder / "variance.json", _variances(result, variance))
+    if eval_name == "absorption":
+        write_json(folder / "letters.json", _letters(result))
+    found = seen.result()
+    if eval_name == "core":
+        write_json(folder / "variance.json", _variances(result, found))
+    write_json(folder / "l0.json", {"l0": found["l0"], "tokens": found["tokens"]})
     return {"calls": {"hits": recorded.hits, "misses": recorded.misses}} if recorded else {}
 
 
@@ -145,8 +166,19 @@ def _tpp(bench: Bench, saes: Saes, device: str, output: str) -> None:
 RUNNERS = {"absorption": _absorption, "core": _core, "sparse_probing": _sparse_probing, "tpp": _tpp, "scr": _scr}
 
 
-def _variances(result: dict[str, Any], variance: Variance) -> dict[str, Any]:
-    theirs, ours = result["eval_result_metrics"], variance.result()
+def _letters(result: dict[str, Any]) -> dict[str, float]:
+    """How well one latent tells each letter that absorption scores, beside the probe on activations: their F1 on the
+    test words, from the file in which absorption leaves its k-sparse probes; and the means."""
+    (path,) = Path("artifacts/absorption").glob("*_k_sparse_probing.json")
+    rows = {row["letter"]: row for row in read_list(path)}
+    letters = [detail["first_letter"] for detail in result["eval_result_details"]]
+    keys = {"best_latent_f1": "f1_sparse_sae_1", "probe_f1": "f1_probe"}
+    means = {name: fmean(rows[letter][key] for letter in letters) for name, key in keys.items()}
+    return means | {f"{letter}.{name}": rows[letter][key] for letter in letters for name, key in keys.items()}
+
+
+def _variances(result: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+    theirs = result["eval_result_metrics"]
     l0 = theirs["sparsity"]["l0"]  # an exact count in either dtype, so it tells whether the tokens were core's
     if abs(ours["l0"] - l0) > 1e-3 * max(1, l0):
         raise InputError(

@@ -1,7 +1,10 @@
 """Names and numbers that the workflow needs too; importing this imports nothing else."""
 
 EVALS = ("absorption", "core", "sparse_probing", "tpp", "scr")
-SCORES = (*EVALS, "variance")
+# The files that an eval gives: SAEBench's own, and ours. What each calls `l0` becomes a part of one file of that name.
+OURS = {"absorption": ("letters", "l0"), "core": ("variance", "l0")}
+GIVES = {name: (name, *OURS.get(name, ("l0",))) for name in EVALS}
+SCORES = (*EVALS, "variance", "letters", "l0")
 SECTIONS = {"tpp": "scr_and_tpp", "scr": "scr_and_tpp"}  # of the settings, where it has not the eval's name
 RECORDED = ("absorption", "core")  # evals that have no cache of activations of their own
 

@@ -67,12 +67,13 @@ def _dense(values: torch.Tensor, places: torch.Tensor, shape: torch.Size) -> tor
 
 @contextmanager
 def remembering(sae: Any) -> Iterator[Remembered]:
+    before = sae.encode, sae.decode
     remembered = Remembered(sae)
     sae.encode, sae.decode = remembered.encode, remembered.decode
     try:
         yield remembered
     finally:
-        del sae.encode, sae.decode  # the class's own again
+        sae.encode, sae.decode = before
 
 
 def remembering_in(ablations: Callable[..., Any]) -> Callable[..., Any]:

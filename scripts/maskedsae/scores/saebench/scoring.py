@@ -26,13 +26,11 @@ from ...saes.cells import Cell
 from .checks import check_sae, check_shared
 from .children import check_device_apart, run_child, start_scoring
 from .language_model import hooked_transformer
-from .names import EVALS, SCORES
+from .names import EVALS, GIVES, SCORES
 from .saes import load_for_saebench
 from .settings import Bench, Scoring
 from .words import in_words
 from .workplace import identity, texts, workplace
-
-GIVES = {"core": ("core", "variance")}  # the scores of an eval, if not the one of its name
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def finished(folder: Path, known: str) -> dict[str, Any] | None:
     if not (folder / "record.json").exists():
         return None
     record = read_json(folder / "record.json")
-    files = {name: folder / f"{name}.json" for name in GIVES.get(folder.name, (folder.name,))}
+    files = {name: folder / f"{name}.json" for name in GIVES[folder.name]}
     sums = {name: sha256(file) for name, file in files.items() if file.exists()}
     return record if (record["identity"], record["sha256"]) == (known, sums) else None
 
@@ -144,7 +142,7 @@ def _run(eval_name: str, bench: Bench, subject: Subject, model: Any, kept: Path,
                 "%s: %s of the language model's activations were read, %s computed", what, *found["calls"].values()
             )
         sums = {}
-        for name in GIVES.get(eval_name, (eval_name,)):  # SAEBench's own file, byte for byte
+        for name in GIVES[eval_name]:  # SAEBench's own file, byte for byte
             lease.check()
             write_bytes(kept / f"{name}.json", (folder / f"{name}.json").read_bytes())
             sums[name] = sha256(kept / f"{name}.json")
@@ -157,13 +155,22 @@ def _run(eval_name: str, bench: Bench, subject: Subject, model: Any, kept: Path,
 
 def _publish(subject: Subject, records: dict[str, Any], lease: Lease) -> dict[str, Any]:
     """From the cell's saebench/ to its scores/, which Snakemake removes before each start."""
-    results, sums = {}, {}
+    results: dict[str, Any] = {}
+    sums: dict[str, str] = {}
+    l0: dict[str, float] = {}
     for eval_name, record in records.items():
-        for name, sum_ in record["sha256"].items():
+        for name in record["sha256"]:
             content = (subject.folder / "saebench" / eval_name / f"{name}.json").read_bytes()
+            if name == "l0":
+                counted = json.loads(content)
+                l0 |= {eval_name: counted["l0"], f"{eval_name}_tokens": counted["tokens"]}
+                continue
             lease.check()
             write_bytes(subject.folder / "scores" / f"{name}.json", content)
-            results[name], sums[name] = json.loads(content), sum_
+            results[name], sums[name] = json.loads(content), record["sha256"][name]
+    lease.check()
+    write_json(subject.folder / "scores/l0.json", l0)
+    results["l0"], sums["l0"] = l0, sha256(subject.folder / "scores/l0.json")
     lease.check()
     made_by = {
         "device": ", ".join(dict.fromkeys(record["device"] for record in records.values())),
