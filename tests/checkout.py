@@ -61,6 +61,7 @@ TINY = {
         "max_iter": 50,
         "bootstrap": 20,
     },
+    "robustness": {"contexts": 8, "rows": 128, "k": 8, "parents": ["leading_space"]},
     "saebench": {"data": {"source": "stand-in"}, "scr_and_tpp": {"n_values": [2, 5, 20]}},
     "compute": {"device": "cpu", "threads": 1, "token_threads": 1, "probe_threads": 1, "log_every": 10},
 }
