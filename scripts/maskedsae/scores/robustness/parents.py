@@ -60,7 +60,7 @@ def of_one(
     numbers = {
         "tokens": having,
         "latent_cosine": float(cosines[latent]),
-        "missed": 1 - hits / having,
+        "missed": (having - hits) / having,
         "precision": hits / predicted if predicted else 0.0,
         "recall": hits / having,
         "f1": 2 * hits / (predicted + having),
