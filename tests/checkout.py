@@ -23,7 +23,8 @@ WORKFLOW = (
 TOPK = "topk"
 TO_SAES = ("model", "tokens", "train")
 TO_PROBES = (*TO_SAES, "ood_activations", "oracle", "ood")
-TO_SCORES = (*TO_PROBES, "saebench_data", "saebench_model", "saebench")
+TO_ROBUSTNESS = (*TO_SAES, "robustness_activations", "robustness", "mechanism")
+TO_SCORES = (*TO_PROBES, "saebench_data", "saebench_model", "saebench", *TO_ROBUSTNESS[3:])
 # TINY's random language models cannot spell, and SAEBench's absorption says so: the demo runs it.
 WITHOUT_SAEBENCH = ("--omit-from", "saebench_data")
 

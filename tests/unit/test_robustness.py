@@ -68,7 +68,7 @@ def heldout(tokens_folders):
 
 @pytest.fixture(scope="module")
 def readers(facts):
-    return {family: Reader(facts[family], tokenizer_of(facts[family])) for family in FAMILIES}
+    return {family: Reader(facts[family], tokenizer_of(facts[family]), facts[family]) for family in FAMILIES}
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,8 @@ def test_every_number_of_every_file_has_its_row(cell):
         assert count[stem] == len(numbers) > 0, stem
     assert count["quality"] == 6
     assert count["variance"] == 4
+    assert count["robustness"] == 4 + 6 + 2
+    assert count["parents"] == 3
     # Of each test: the mean, its error and interval, and an AUC a k; then of each data set, with C, weights and such.
     assert count["ood"] == 2 * (4 + 2) + len(OOD_DATASETS) * (2 * (4 + 2) + 3)
 
@@ -129,7 +131,9 @@ def test_the_cells_are_those_of_the_configuration_and_not_those_that_exist():
     files = measured_files(cells_of(PAPER))
     assert len({Cell.parse(file) for file in files}) == 18
     assert len([file for file in files if file.endswith("quality.json")]) == 18
-    assert len(set(files)) == len(files) == 18 * 8  # five evals' scores, variance, probes and quality
+    assert (
+        len(set(files)) == len(files) == 18 * 10
+    )  # five evals' scores, variance, probes, robustness, parents, quality
     models = ("pythia-160m-deduped", "gemma-2-2b")
     assert oracles(checked(PAPER)) == [f"results/paper/{model}/oracle.json" for model in models]
 
@@ -202,6 +206,12 @@ def test_what_is_not_finite_stops_with_its_path(cell, file, key, value):
         ("sae/quality.json", "explained_variance_but_for_a_constant", 1.01),
         ("scores/ood.json", "mean/ood/mean", 1.5),
         ("sae/quality.json", "l0", -1),
+        ("scores/robustness.json", "typo/jaccard", 1.01),
+        ("scores/robustness.json", "typo/probe_auc_change", -1.01),
+        ("scores/robustness.json", "clean/raw_probe_auc", -0.01),
+        ("scores/robustness.json", "own/l0_touched", -1),
+        ("scores/parents.json", "scores/digit/missed", 1.01),
+        ("scores/parents.json", "scores/l0_8/digit/missed", -0.01),
     ],
 )
 def test_what_cannot_be_stops_with_its_path(cell, file, key, value):
@@ -231,7 +241,7 @@ def test_a_pair_that_scr_left_out_has_no_row(cell):
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"eval_config": {}}', "[]", '"text"'])
-@pytest.mark.parametrize("file", ["scores/tpp.json", "scores/ood.json", "sae/quality.json"])
+@pytest.mark.parametrize("file", ["scores/tpp.json", "scores/ood.json", "scores/parents.json", "sae/quality.json"])
 def test_a_broken_file_stops_with_its_path(cell, file, text):
     paths = write_cell(cell)
     (cell / file).write_text(text)

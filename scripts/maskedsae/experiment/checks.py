@@ -305,11 +305,6 @@ def _check_ood(config: Configuration) -> None:
 
 def _check_robustness(config: Configuration) -> None:
     section, where = config.robustness, "configuration: robustness"
-    if section.contexts > config.tokens.heldout_contexts:
-        raise InputError(
-            f"{where}.contexts: {section.contexts} is more than tokens.heldout_contexts "
-            f"({config.tokens.heldout_contexts}): lower it, or raise the other"
-        )
     _unique("robustness.corruptions", [damage.name for damage in section.corruptions], "give each its own name")
     _unique("robustness.parents", section.parents, "keep one")
     for damage in section.corruptions:
@@ -323,9 +318,6 @@ def _check_robustness(config: Configuration) -> None:
             raise InputError(
                 f"{where}.corruptions: {damage.name}: {damage.kind} is not one of {', '.join(damage_kinds())}{hint}"
             )
-    for size_key, size in _dictionaries(config):
-        if section.k > size:
-            raise InputError(f"{where}.k: {section.k} is larger than the dictionary ({size_key} {size})")
 
 
 def _check_saebench(config: Configuration) -> None:

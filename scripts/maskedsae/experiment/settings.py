@@ -127,7 +127,7 @@ def robustness_texts(config: Configuration, name: str) -> RobustnessTexts:
     kinds = {corruption.kind for corruption in streams} | {damage.kind for damage in section.corruptions}
     modules = [f"activations.corruptions.{kind}" for kind in sorted(kinds.intersection(known_kinds()))]
     return RobustnessTexts(
-        contexts=section.contexts,
+        contexts=min(section.contexts, config.tokens.heldout_contexts),
         rows=section.rows,
         corruptions=section.corruptions,
         streams=streams,

@@ -33,7 +33,7 @@ def write_activations(
     facts = read_facts(model_file)
     model = LanguageModel(facts, settings.dtype, compute.device)
     tokens = Tokens.open(Path(manifest).parent, verify=False)
-    texts = read_all(model, tokens, Reader(facts, tokenizer_of(facts)), settings)
+    texts = read_all(model, tokens, Reader(facts, tokenizer_of(facts), vocabulary=facts), settings)
     write_bytes(path, to_bytes(texts, getattr(torch, settings.dtype)))
     counts = ", ".join(f"{name} {len(reading.x):,}" for name, reading in texts.corrupted.items())
     log.info("%s: %d clean tokens; of these, untouched: %s", facts.name, len(texts.test.x), counts)
@@ -56,7 +56,7 @@ def read_all(model: LanguageModel, tokens: Tokens, reader: Reader, settings: Rob
         damage.name: reading(corrupt(damage, second, numbers, settings.seed, reader)) for damage in settings.corruptions
     }
     streams = {
-        spelled(corruption): reading(corruption.corrupt(second, numbers, settings.seed, reader.facts))
+        spelled(corruption): reading(corruption.corrupt(second, numbers, settings.seed, reader.vocabulary))
         for corruption in settings.streams
     }
     probes = {parent: fit(train.x, labelled, settings.seed) for parent, labelled in train.labels.items()}

@@ -83,6 +83,6 @@ def own_l0(encode: Encoder, texts: Texts, stream: Stream) -> Numbers:
         clean = l0(encode(texts.test.x))
         return {"l0_untouched": clean, "l0_touched": clean}
     reading = texts.streams[spelled(stream.corruption)]
-    untouched = reading.x if stream.context == "corrupted" else texts.test.x[reading.rows]
-    found = {"l0_untouched": l0(encode(untouched))}
+    untouched = {"corrupted": reading.x, "clean": texts.test.x[reading.rows]}.get(stream.context)
+    found = {} if untouched is None else {"l0_untouched": l0(encode(untouched))}
     return found | ({"l0_touched": l0(encode(reading.touched))} if len(reading.touched) else {})

@@ -14,6 +14,7 @@ from ...activations.corruptions.base import (
     Corrupted,
     Corruption,
     Ids,
+    Vocabulary,
     touched,
     uniforms,
 )
@@ -34,13 +35,14 @@ class Reader:
 
     facts: ModelFacts
     tokenizer: PreTrainedTokenizerBase
+    vocabulary: Vocabulary  # for the kinds that streams can have
 
 
 def corrupt(damage: Damage, contexts: Ids, numbers: Sequence[int], seed: int, reader: Reader) -> Corrupted:
     if own := OWN.get(damage.kind):
         return own(damage.p, contexts, numbers, seed, reader)
     made = Corruption.from_plain({"kind": damage.kind, "p": damage.p})
-    return made.corrupt(contexts, numbers, seed, reader.facts)
+    return made.corrupt(contexts, numbers, seed, reader.vocabulary)
 
 
 def random_tokens(p: float, contexts: Ids, numbers: Sequence[int], seed: int, reader: Reader) -> Corrupted:
