@@ -21,6 +21,7 @@ include: "rules/world.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/ood.smk"
+include: "rules/robustness.smk"
 include: "rules/saebench.smk"
 include: "rules/report.smk"
 include: "rules/figures.smk"
@@ -75,5 +76,6 @@ rule all:
         rules.saes.input,
         rules.scores.input,
         rules.tables.output,
+        grid.mechanisms(experiment, TABLE_CELLS),
         rules.figures.input,
         rules.report.output if experiment.tables else [],  # the report shows what the tables show

@@ -23,7 +23,8 @@ WORKFLOW = (
 TOPK = "topk"
 TO_SAES = ("model", "tokens", "train")
 TO_PROBES = (*TO_SAES, "ood_activations", "oracle", "ood")
-TO_SCORES = (*TO_PROBES, "saebench_data", "saebench_model", "saebench")
+TO_ROBUSTNESS = (*TO_SAES, "robustness_activations", "robustness", "mechanism")
+TO_SCORES = (*TO_PROBES, "saebench_data", "saebench_model", "saebench", *TO_ROBUSTNESS[3:])
 # TINY's random language models cannot spell, and SAEBench's absorption says so: the demo runs it.
 WITHOUT_SAEBENCH = ("--omit-from", "saebench_data")
 
@@ -61,6 +62,7 @@ TINY = {
         "max_iter": 50,
         "bootstrap": 20,
     },
+    "robustness": {"contexts": 8, "rows": 128, "k": 8, "parents": ["leading_space"]},
     "saebench": {"data": {"source": "stand-in"}, "scr_and_tpp": {"n_values": [2, 5, 20]}},
     "compute": {"device": "cpu", "threads": 1, "token_threads": 1, "probe_threads": 1, "log_every": 10},
 }

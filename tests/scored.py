@@ -142,6 +142,19 @@ def probes(auc: float, ks: tuple[int, ...] = (1, 8)) -> dict:
 
 # What ood.json has besides: the curve of an SAE that comes near the oracle in distribution alone.
 LATENTS = {"l0": {"ood": 9.25, "in_distribution": 8.75}, "latents_for_95": {"ood": None, "in_distribution": 6.5}}
+# Less than the real ones, in their form.
+CLEAN_ROBUSTNESS = {"l0": 8.0, "explained_variance": 0.9, "probe_auc": 0.9, "raw_probe_auc": 0.95}
+ROBUSTNESS = {
+    "text": "…",
+    "clean": CLEAN_ROBUSTNESS,
+    "typo": {**CLEAN_ROBUSTNESS, "jaccard": 0.8, "probe_auc_change": -0.1},
+    "own": {"l0_untouched": 9.0, "l0_touched": 1.5},
+}
+PARENTS = {
+    "text": "…",
+    "latents": {"digit": 3},
+    "scores": {"digit": {"tokens": 100, "missed": 0.25}, "l0_8": {"digit": {"missed": 0.5}}},
+}
 
 # What a cell's numbers are where a test does not care.
 USUAL = {
@@ -190,6 +203,7 @@ def write_cell(folder: Path, **numbers: float) -> list[str]:
         "scores/ood.json": probes(given["auc"]) | LATENTS,
         "sae/quality.json": quality,
     }
+    files |= {"scores/robustness.json": ROBUSTNESS, "scores/parents.json": PARENTS}
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content))
     return [*(str(folder / "scores" / f"{name}.json") for name in made), *(str(folder / name) for name in files)]

@@ -6,7 +6,7 @@ from device import timed
 from given import SCORED, Found, Kit
 
 from maskedsae.experiment import settings as settings_of
-from maskedsae.experiment.grid import score_files
+from maskedsae.experiment.grid import SAEBENCH_SCORES, score_files
 from maskedsae.jobs.files import read_json
 
 
@@ -37,7 +37,7 @@ def scores(kit: Kit) -> Found:
 
     output, settings = score_files(kit.scored)[0], settings_of.scoring(kit.config, SCORED)
     score_cell(output, kit.facts(SCORED), settings, kit.shared(SCORED), kit.data, kit.config.compute)
-    files = [file for file in score_files(kit.scored) if Path(file).stem != "ood"]
+    files = [file for file in score_files(kit.scored) if Path(file).stem in SAEBENCH_SCORES]
     values = {row.metric: row.value for row in collect(files, kit.config.streams)}
     metrics = kit.config.report.metrics
     words = ", ".join(f"{metric.label} {metric.scaled(values[metric.key]):.1f}" for metric in metrics)

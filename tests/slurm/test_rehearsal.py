@@ -59,6 +59,9 @@ def test_it_makes_the_papers_tables_and_the_report(run, cluster):
         "ood_activations": 2,
         "oracle": 2,
         "ood": 18,
+        "robustness_activations": 2,
+        "robustness": 18,
+        "mechanism": 2,
         "saebench_model": 2,
         "saebench": 18,
     }

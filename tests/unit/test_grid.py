@@ -193,8 +193,9 @@ def test_a_joint_name_is_a_cells_own_where_there_is_one():
 
 def test_every_sae_has_its_scores_and_every_model_an_oracle():
     scores = [score for cell in all_cells(jobs(PAPER)) for score in score_files(cell)]
-    assert len(set(scores)) == 32 * 9
-    for name in ("absorption", "core", "sparse_probing", "tpp", "scr", "variance", "letters", "l0", "ood"):
+    assert len(set(scores)) == 32 * 11
+    own = ("variance", "letters", "l0", "ood", "robustness", "parents")
+    for name in ("absorption", "core", "sparse_probing", "tpp", "scr", *own):
         assert f"results/paper/{GEMMA}/mask30/{TRAINER}/l0_20/seed_0/scores/{name}.json" in scores
     assert oracles(PAPER) == [f"results/paper/{model}/oracle.json" for model in (PYTHIA, GEMMA)]
     assert len(sae_files(jobs(PAPER)[0].cells[0])) == 8

@@ -18,6 +18,7 @@ from maskedsae.experiment.settings import scores_table_settings
 from maskedsae.jobs.errors import InputError
 from maskedsae.saes.cells import Cell
 from maskedsae.scores.metrics import BESIDE_ABSORPTION, paper_metrics
+from maskedsae.scores.saebench.names import EVALS
 from maskedsae.scores.table import COLUMNS, Row, Scores, collect, read_rows, write_rows, write_table
 from reported import ALIKE, PAPER, ROOT, cells_of, checked
 from scored import DATASETS, N_VALUES, OOD_DATASETS, probes, write_cell
@@ -61,6 +62,8 @@ def test_every_number_of_every_file_has_its_row(cell):
         numbers = [value for part in counted for value in part.values() if isinstance(value, int | float)]
         assert count[stem] == len(numbers) > 0, stem
     assert count["quality"] == 6
+    assert count["robustness"] == 4 + 6 + 2
+    assert count["parents"] == 3
     assert (count["variance"], count["letters"], count["l0"]) == (4, 4, 2)
     # Of each test: the mean, its error and interval, and an AUC a k; then of each data set, with C, weights and such;
     # the l0 of both tests, and the latents needed for one.
@@ -142,7 +145,9 @@ def test_the_cells_are_those_of_the_configuration_and_not_those_that_exist():
     files = measured_files(cells_of(PAPER))
     assert len({Cell.parse(file) for file in files}) == 18
     assert len([file for file in files if file.endswith("quality.json")]) == 18
-    assert len(set(files)) == len(files) == 18 * 10  # five evals' scores, variance, letters, l0, probes and quality
+    names = {Path(file).stem for file in files}
+    assert names == {*EVALS, "variance", "letters", "l0", "ood", "robustness", "parents", "quality"}
+    assert len(set(files)) == len(files) == 18 * 12
     models = ("pythia-160m-deduped", "gemma-2-2b")
     assert oracles(checked(PAPER)) == [f"results/paper/{model}/oracle.json" for model in models]
 
@@ -218,6 +223,12 @@ def test_what_is_not_finite_stops_with_its_path(cell, file, key, value):
         ("scores/l0.json", "absorption", -1),
         ("scores/letters.json", "best_latent_f1", 1.01),
         ("sae/quality.json", "l0", -1),
+        ("scores/robustness.json", "typo/jaccard", 1.01),
+        ("scores/robustness.json", "typo/probe_auc_change", -1.01),
+        ("scores/robustness.json", "clean/raw_probe_auc", -0.01),
+        ("scores/robustness.json", "own/l0_touched", -1),
+        ("scores/parents.json", "scores/digit/missed", 1.01),
+        ("scores/parents.json", "scores/l0_8/digit/missed", -0.01),
     ],
 )
 def test_what_cannot_be_stops_with_its_path(cell, file, key, value):
@@ -247,7 +258,7 @@ def test_a_pair_that_scr_left_out_has_no_row(cell):
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"eval_config": {}}', "[]", '"text"'])
-@pytest.mark.parametrize("file", ["scores/tpp.json", "scores/ood.json", "sae/quality.json"])
+@pytest.mark.parametrize("file", ["scores/tpp.json", "scores/ood.json", "scores/parents.json", "sae/quality.json"])
 def test_a_broken_file_stops_with_its_path(cell, file, text):
     paths = write_cell(cell)
     (cell / file).write_text(text)

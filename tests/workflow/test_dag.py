@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from checkout import (
     TINY,
     TO_PROBES,
+    TO_ROBUSTNESS,
     TO_SAES,
     TO_SCORES,
     TOPK,
@@ -50,6 +51,9 @@ def test_the_papers_targets_have_the_jobs_that_the_readme_promises(tmp_path, tar
     if target != "saes":
         made |= {"ood_activations": 2, "oracle": 2, "ood": saes}
         made |= {"saebench_data": 1, "saebench_model": 2, "saebench": saes}
+        made |= {"robustness_activations": 2, "robustness": saes}
+    if target == "all":
+        made["mechanism"] = 2
     assert Counter(job.split("/")[0] for job in jobs) == made
     assert sum(len(re.search(r"_l0_([\d-]+)_", job)[1].split("-")) for job in jobs if "train" in job) == saes
 
@@ -317,6 +321,27 @@ def test_a_score_that_was_deleted_is_made_again_alone_and_as_it_was(checkout):
     output = checkout.snakemake("grid", *WITHOUT_SAEBENCH)
     assert checkout.status == 0, output
     assert score.read_bytes() == before
+
+
+TEXTS = "robustness_activations/neox"
+ROBUSTNESS = {f"robustness/neox_clean_{trainer}_l0_{l0}_seed_0" for trainer in (MATRYOSHKA, TOPK) for l0 in (4, 8)}
+
+
+@pytest.mark.parametrize(
+    ("module", "redone"),
+    [("changes", ROBUSTNESS), ("parents", ROBUSTNESS), ("corruptions", {TEXTS} | ROBUSTNESS)],
+)
+def test_changed_robustness_trains_nothing_again(checkout, module, redone):
+    checkout.append(f"scripts/maskedsae/scores/robustness/{module}.py", "\n\nCHANGED = 1\n")
+    assert set(checkout.planned("grid", TO_ROBUSTNESS)) == redone
+
+
+def test_a_new_corruption_of_a_stream_is_read_with_the_others_and_all_saes_are_measured_again(checkout):
+    """One file has the text of all streams: an SAE's seconds are not worth a language model's start a stream."""
+    checkout.config["streams"].append({"name": "mask30", "p": 0.3})
+    planned = set(checkout.planned("grid", TO_ROBUSTNESS))
+    new = {f"robustness/neox_mask30_{trainer}_l0_{l0}_seed_0" for trainer in (MATRYOSHKA, TOPK) for l0 in (4, 8)}
+    assert planned == {TEXTS} | ROBUSTNESS | new | both(stream="mask30")
 
 
 def test_an_sae_that_was_trained_again_is_probed_again(checkout):

@@ -51,6 +51,9 @@ def test_what_each_of_the_papers_jobs_asks_for(checkout):
         ("ood_activations", "1", "4", "30", "16000"): 2,
         ("oracle", "0", "4", "60", "8000"): 2,
         ("ood", "0", "4", "30", "8000"): 18,
+        ("robustness_activations", "1", "4", "30", "16000"): 2,
+        ("robustness", "0", "1", "30", "8488"): 10,
+        ("robustness", "0", "1", "30", "11020"): 8,
     }
 
 

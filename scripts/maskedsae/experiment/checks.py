@@ -14,6 +14,8 @@ from jsonschema.validators import extend
 
 from ..jobs.errors import InputError
 from ..saes.settings import Trainer
+from ..scores.robustness.settings import RESERVED as RESERVED_CORRUPTIONS
+from ..scores.robustness.settings import damage_kinds
 from ..scores.saebench.names import K_VALUES, N_VALUES, PAIRED, PROBED
 from .configuration import Configuration
 
@@ -23,7 +25,7 @@ SCHEMA = Path(__file__).parents[3] / "schemas" / "config.schema.yaml"
 # what scores.csv calls probes on raw activations.
 RESERVED = {
     "models": {"world", "tables", "figures", "logs", "benchmarks", "saebench"},
-    "streams": {"tokens", "ood", "oracle", "saebench", "imported"},
+    "streams": {"tokens", "ood", "robustness", "oracle", "saebench", "imported"},
 }
 
 TYPES = {
@@ -74,6 +76,7 @@ def check(config: dict[str, Any]) -> Configuration:
     _check_tf32(checked)
     _check_training(checked)
     _check_ood(checked)
+    _check_robustness(checked)
     _check_saebench(checked)
     _check_report(checked)
     _check_analysis(checked)
@@ -303,6 +306,23 @@ def _check_ood(config: Configuration) -> None:
         more, fewer = getattr(ood, larger), getattr(ood, smaller)
         if fewer >= more:
             raise InputError(f"{where}.{smaller}: {fewer} leaves no other row of ood.{larger} ({more})")
+
+
+def _check_robustness(config: Configuration) -> None:
+    section, where = config.robustness, "configuration: robustness"
+    _unique("robustness.corruptions", [damage.name for damage in section.corruptions], "give each its own name")
+    _unique("robustness.parents", section.parents, "keep one")
+    for damage in section.corruptions:
+        if damage.name in RESERVED_CORRUPTIONS:
+            raise InputError(
+                f"{where}.corruptions: {damage.name} is a name that robustness.json uses itself: choose another"
+            )
+        if damage.kind not in damage_kinds():
+            close = get_close_matches(damage.kind, damage_kinds(), n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise InputError(
+                f"{where}.corruptions: {damage.name}: {damage.kind} is not one of {', '.join(damage_kinds())}{hint}"
+            )
 
 
 def _check_saebench(config: Configuration) -> None:

@@ -12,6 +12,7 @@ from ..jobs.compute import Compute
 from ..jobs.typed import read
 from ..saes.settings import Trainer, Training
 from ..scores.ood.settings import Ood
+from ..scores.robustness.settings import Robustness
 from ..scores.saebench.settings import Saebench
 from ..text.settings import Corpus
 from ..world.settings import World
@@ -69,6 +70,7 @@ class Configuration:
     training: Training
     trainer_settings: dict[str, Trainer]
     ood: Ood
+    robustness: Robustness
     saebench: Saebench
     compute: Compute
     world: World | None

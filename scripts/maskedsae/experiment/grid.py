@@ -1,11 +1,12 @@
 """The grid that a configuration spells out: its cells, the jobs that train them, and the files that each has."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
+from ..activations.settings import Stream
 from ..inference.settings import ShownTable, needed_l0s
 from ..jobs.files import read_json
 from ..saes.cells import Cell as Cell
@@ -17,7 +18,7 @@ SAE_FILES = (
     *("ae.pt", "config.json", "cfg.json", "sae_weights.safetensors"),
     *("SHA256SUMS", "provenance.json", "quality.json"),
 )
-SCORES = (*SAEBENCH_SCORES, "ood")
+SCORES = (*SAEBENCH_SCORES, "ood", "robustness", "parents")
 
 
 T = TypeVar("T")
@@ -129,6 +130,28 @@ def all_cells(jobs: Iterable[TrainingJob]) -> list[Cell]:
 
 def oracles(config: Configuration) -> list[str]:
     return [f"results/{config.run}/{model.name}/oracle.json" for model in config.models]
+
+
+def reference_cell(config: Configuration, model: str, cells: Iterable[Cell]) -> Cell | None:
+    """The SAE in which rule mechanism looks for parents and children: of the baseline and the first trainer, the one
+    with the smallest l0 and the first seed."""
+    if not mechanism_streams(config):
+        return None
+    baselines = {stream.name for stream in config.streams if stream.is_baseline}
+    fitting = [cell for cell in cells if cell.model == model and cell.stream in baselines]
+    fitting = [cell for cell in fitting if cell.trainer == config.trainers[0] and cell.seed == config.seeds[0]]
+    return min(fitting, key=lambda cell: cell.l0, default=None)
+
+
+def mechanism_streams(config: Configuration) -> list[Stream]:
+    """Those whose rows have seen masked contexts."""
+    corrupted = [stream for stream in config.streams if stream.corruption and stream.context == "corrupted"]
+    return [stream for stream in corrupted if stream.corruption and stream.corruption.kind == "mask"]
+
+
+def mechanisms(config: Configuration, cells: Sequence[Cell]) -> list[str]:
+    models = [model.name for model in config.models if reference_cell(config, model.name, cells)]
+    return [f"results/{config.run}/{model}/mechanism.json" for model in models]
 
 
 def table_files(config: Configuration) -> list[str]:

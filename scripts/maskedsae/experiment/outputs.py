@@ -82,11 +82,13 @@ STEPS = {
     "ood_activations": "activations for probes",
     "oracle": "oracles",
     "ood": "probes",
+    "robustness_activations": "activations for robustness",
+    "robustness": "robustness",
     "saebench_data": "SAEBench: data",
     "saebench_model": "SAEBench: language models",
     "saebench": "SAEBench: scores",
 }
-ON_GPU = ("train", "ood_activations", "saebench_model", "saebench")
+ON_GPU = ("train", "ood_activations", "robustness_activations", "saebench_model", "saebench")
 
 
 def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Callable[[str], str]) -> list[StepSettings]:

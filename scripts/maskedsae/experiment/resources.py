@@ -19,6 +19,7 @@ BYTES = {"float32": 4, "bfloat16": 2}
 OOD_ACTIVATIONS_HOURS = 0.25  # eight sets of 1,800 short texts, once per model
 ORACLE_HOURS = 0.5  # probes on all dimensions of the language model, on a slow core
 PROBING_HOURS = 0.1  # 85 CPU seconds per SAE with the paper's settings (docs/ood.md), on a single slow core
+ROBUSTNESS_HOURS = 0.1  # 17 products of 16,384 rows with Gemma's weights, 5 TFLOP on one core, and probes
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,31 @@ def gpu_hours(config: Configuration, rule: str, model: str, job: TrainingJob | N
         return training_hours(config, job)
     if rule == "ood_activations":
         return OOD_ACTIVATIONS_HOURS
+    if rule == "robustness_activations":
+        return robustness_activations_hours(config, model)
     return saebench_hours(config, model, shared=rule == "saebench_model")
+
+
+def robustness_activations_hours(config: Configuration, name: str) -> float | None:
+    """One pass over the clean text, and one over half of it for each corruption; and a tenth of an hour for the probes
+    on activations."""
+    model, corruptions = config.model(name), len(config.robustness.corruptions) + len(config.streams)
+    if model.gflop is None:
+        return None
+    tokens = config.robustness.contexts * config.tokens.context_length * (1 + corruptions / 2)
+    return 0.1 + tokens * model.gflop / (1000 * tflops(config, model)) / 3600
+
+
+def robustness_time(config: Configuration, name: str) -> Request:
+    return minutes(config, robustness_activations_hours(config, name))
+
+
+def robustness_memory(config: Configuration, name: str) -> Request:
+    """Latents of up to five readings at a time, in float32 and as products: 5 x 16,384 x 4,096 x 4 bytes x 2."""
+    latents = max(config.trainer_settings[trainer].dict_size for trainer in config.trainers)
+    readings = 3 + len(config.robustness.corruptions) + len(config.streams)
+    rows = readings * config.robustness.rows * (width(config, config.model(name)) or 2304)
+    return megabytes(config, 1 + 4 * (10 * config.robustness.rows * latents + rows) / 1e9)
 
 
 def token_hours(config: Configuration) -> float:

@@ -9,12 +9,21 @@ from dataclasses import fields, replace
 from math import ceil
 from typing import Any, TypeVar
 
+from ..activations.corruptions.base import known_kinds
 from ..activations.settings import ModelSettings, Stream
-from ..inference.settings import ContrastSettings, DifferenceSettings, Shown, ShownModel, TableSettings
+from ..inference.settings import (
+    ContrastSettings,
+    DifferenceSettings,
+    MechanismSettings,
+    Shown,
+    ShownModel,
+    TableSettings,
+)
 from ..jobs.typed import plain
 from ..report.settings import DrawnFigure, FigureSettings, PageSettings, StepSettings
 from ..saes.settings import Reading, TrainJobSettings
 from ..scores.ood.settings import OodTexts, Probing, SaeProbing
+from ..scores.robustness.settings import RobustnessSettings, RobustnessTexts
 from ..scores.saebench.settings import (
     CoreTexts,
     PairedTexts,
@@ -29,7 +38,7 @@ from ..text.settings import TokenSettings
 from ..world.settings import CorpusSettings, LanguageModelSettings
 from .configuration import Configuration, Model
 from .fingerprint import fingerprint
-from .grid import SCORES, TrainingJob, seed_groups, shown_tables
+from .grid import SCORES, TrainingJob, mechanism_streams, seed_groups, shown_tables
 
 T = TypeVar("T")
 
@@ -116,6 +125,48 @@ def probing(config: Configuration) -> SaeProbing:
 
 def oracle_probing(config: Configuration) -> Probing:
     return part_of(Probing, probing(config))
+
+
+def robustness_texts(config: Configuration, name: str) -> RobustnessTexts:
+    model, section = config.model(name), config.robustness
+    # Equal corruptions of several streams are one text.
+    streams = tuple(dict.fromkeys(stream.corruption for stream in config.streams if stream.corruption))
+    kinds = {corruption.kind for corruption in streams} | {damage.kind for damage in section.corruptions}
+    modules = [f"activations.corruptions.{kind}" for kind in sorted(kinds.intersection(known_kinds()))]
+    return RobustnessTexts(
+        contexts=min(section.contexts, config.tokens.heldout_contexts),
+        rows=section.rows,
+        corruptions=section.corruptions,
+        streams=streams,
+        parents=section.parents,
+        seed=section.seed,
+        dtype=model.dtype,
+        lm_batch=model.lm_batch,
+        code=fingerprint("scores.robustness.activations", *modules),
+    )
+
+
+def robustness(config: Configuration, stream: str) -> RobustnessSettings:
+    rates = tuple(sorted({other.p for other in config.streams if other.p}))
+    section, code = config.robustness, fingerprint("scores.robustness.scores")
+    return RobustnessSettings(config.stream(stream), rates, section.k, section.seed, code)
+
+
+def mechanism(config: Configuration, model: str) -> MechanismSettings:
+    compared, baseline = shown(config), shown(config).baseline
+    assert baseline is not None
+    l0s = {stream.name: compared.compared_l0s(model, stream) for stream in config.streams}
+    streams = tuple(stream for stream in mechanism_streams(config) if l0s[stream.name])
+    return MechanismSettings(
+        run=config.run,
+        model=model,
+        baseline=baseline.name,
+        streams=streams,
+        trainers=config.trainers,
+        seeds=config.seeds,
+        l0s={name: l0s[name] for name in (baseline.name, *(stream.name for stream in streams))},
+        code=fingerprint("inference.mechanism"),
+    )
 
 
 def saebench_texts(config: Configuration) -> Texts:

@@ -165,3 +165,20 @@ class DifferenceSettings:
     seed: int
     demo: bool
     code: dict[str, str]
+
+
+@dataclass(frozen=True)
+class MechanismSettings:
+    """Which SAEs' absorption is compared with the mutual information of a model's parents and children."""
+
+    run: str
+    model: str
+    baseline: str  # the stream without corruption
+    streams: tuple[Stream, ...]  # those whose rows have seen masked contexts
+    trainers: tuple[str, ...]
+    seeds: tuple[int, ...]
+    l0s: dict[str, tuple[int, ...]]  # of each stream, the baseline too
+    code: dict[str, str]
+
+    def cell(self, stream: str, trainer: str, l0: int, seed: int) -> Cell:
+        return Cell(self.run, self.model, stream, trainer, l0, seed)

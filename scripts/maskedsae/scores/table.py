@@ -45,6 +45,7 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
+NESTED = ("robustness", "parents")  # score files that are mappings of mappings
 # The columns before the metric.
 Origin = tuple[str, str, str, float | None, str | None, int | None, int | None]
 
@@ -62,7 +63,12 @@ BOUNDS = {
     r"tpp\..*_total_metric": DIFFERENCE,
     r"(ood|oracle)\..*auc(_top_\d+|_low|_high)?": SHARE,
     r"letters\..*f1": SHARE,
-    r"(quality|core|ood)\.(\w+_)?l0|l0\.\w+": (0, float("inf")),
+    r"(quality|core|ood)\.(\w+_)?l0|l0\.\w+|robustness\..*\.l0(_untouched|_touched)?": (0, float("inf")),
+    r"robustness\..*(jaccard|_auc)": SHARE,
+    r"robustness\..*(cosine|_auc_change)|parents\..*cosine": DIFFERENCE,
+    r"robustness\..*explained_variance": (float("-inf"), 1),
+    r"parents\..*\.(missed|precision|recall|f1|missed_and_absorbed|absorbed_of_missed|full_absorption)": SHARE,
+    r"parents\..*\.absorption_fraction": SHARE,
 }
 
 
@@ -107,6 +113,8 @@ def _numbers(path: str, stem: str) -> list[tuple[str, float]]:
             return list(_saebench_numbers(content, stem))
         if stem in ("ood", "oracle"):
             return [*_probe_numbers(content), *(_latent_numbers(content) if stem == "ood" else ())]
+        if stem in NESTED:
+            return list(_nested_numbers(content["scores"] if stem == "parents" else content))
         return list(_numbers_in(content))
     except FileNotFoundError:
         raise InputError(f"{path}: missing: ask Snakemake for it, and its job says why it cannot be made") from None
@@ -141,6 +149,15 @@ def _numbers_in(content: dict[str, Any]) -> Iterator[tuple[str, float]]:
     """The entries of a mapping that are neither text nor null."""
     for name, value in content.items():
         if value is not None and not isinstance(value, str):
+            yield name, value
+
+
+def _nested_numbers(content: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """The numbers of a mapping of mappings, under the keys that lead to them, joined by dots."""
+    for name, value in _numbers_in(content):
+        if isinstance(value, dict):
+            yield from ((f"{name}.{inner}", number) for inner, number in _nested_numbers(value))
+        else:
             yield name, value
 
 
