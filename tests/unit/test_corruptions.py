@@ -244,6 +244,17 @@ def test_replacements_are_as_common_as_in_the_text_and_never_special(seed):
     assert not found[[BOS, EOS, 49]].any()
 
 
+@given(SEEDS, FIRST)
+def test_a_draw_is_a_place_of_the_text_with_its_tokens_sorted(seed, first):
+    counts = Vocabulary().counts
+    counts[[BOS, EOS]] = 0
+    text = np.repeat(np.arange(50), counts)
+    own = uniforms(seed, range(first, first + 3), 400, DRAW)
+    tokens = np.full((3, 400), 20)
+    read, source = corrupted("replace", tokens, 0.9, first, seed)
+    assert np.array_equal(read, np.where(source == REPLACED, text[(own * len(text)).astype(int)], tokens))
+
+
 # Noise: each position is given the difference at another.
 
 
