@@ -6,8 +6,9 @@ from device import timed
 from given import SCORED, Found, Kit
 
 from maskedsae.experiment import settings as settings_of
-from maskedsae.experiment.grid import SAEBENCH_SCORES, score_files
+from maskedsae.experiment.grid import score_files
 from maskedsae.jobs.files import read_json
+from maskedsae.scores.saebench.names import SCORES as SAEBENCH_SCORES
 
 
 def texts(kit: Kit) -> Found:

@@ -60,11 +60,11 @@ class Values:
             return [metric.scaled(self.scores.oracle(sae.model))] * len(self.shown.seed_groups)
         return [metric.scaled(value) for value in self._raw(sae, metric.key)]
 
-    def l0(self, sae: Sae) -> list[float]:
-        """Measured on clean text."""
-        return self._raw(sae, ACHIEVED_L0)
+    def l0(self, sae: Sae, key: str = ACHIEVED_L0) -> list[float]:
+        """Measured on clean text, or on the texts of a score."""
+        return self._raw(sae, key)
 
-    def baseline_at(self, sae: Sae, metric: Metric) -> list[float]:
+    def baseline_at(self, sae: Sae, metric: Metric, l0_key: str = ACHIEVED_L0) -> list[float]:
         """The score of the baseline of each data seed at the l0 that `sae` has there, from the baselines of that seed;
         so the error of the curve is part of a difference's spread."""
         if self.shown.baseline is None:
@@ -74,10 +74,10 @@ class Values:
         baselines = [Sae(sae.model, sae.trainer, stream, l0) for l0 in known]
         if len(baselines) < 2:
             raise MissingError("the baseline has one l0 only")
-        curves = zip(*(self.l0(baseline) for baseline in baselines), strict=True)
+        curves = zip(*(self.l0(baseline, l0_key) for baseline in baselines), strict=True)
         heights = zip(*(self.of(baseline, metric) for baseline in baselines), strict=True)
         found = []
-        for l0, l0s, values in zip(self.l0(sae), curves, heights, strict=True):
+        for l0, l0s, values in zip(self.l0(sae, l0_key), curves, heights, strict=True):
             value = at_l0(_to_the_end(l0, l0s), l0s, values)
             if value is None:
                 raise MissingError(

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..activations.settings import Stream
 from ..jobs.files import write_bytes
-from ..scores.metrics import Metric, endpoints
+from ..scores.metrics import ACHIEVED_L0, Metric, endpoints
 from ..scores.table import Scores
 from .arms import ORACLE, MissingError, Sae, Values, arm_of
 from .settings import Shown
@@ -24,7 +24,17 @@ from .statistics import Estimate, estimate, holm, seeds_needed
 # In the order of a report. NOMINAL is the paper's comparison; each of EVIDENCE estimates what masking adds to sparsity.
 NOMINAL = "nominal"
 EVIDENCE = ("matched", "beyond_budget", "context", "control")
-CONTRASTS = (NOMINAL, "matched", "budget", "beyond_budget", "context", "rest", "control", "less_control")
+CONTRASTS = (
+    NOMINAL,
+    "matched",
+    "matched_there",
+    "budget",
+    "beyond_budget",
+    "context",
+    "rest",
+    "control",
+    "less_control",
+)
 
 
 @dataclass(frozen=True)
@@ -173,11 +183,18 @@ class Differences:
 
     def matched(self) -> list[float]:
         """Each masked SAE less the baseline at the l0 that it has on clean text."""
+        return self._less_baseline_at(ACHIEVED_L0)
+
+    def matched_there(self) -> list[float]:
+        """The same at the l0 that it has on the texts of the score, which are short, or all of one kind."""
+        return self._less_baseline_at(self._metric.l0)
+
+    def _less_baseline_at(self, l0: str) -> list[float]:
         terms = []
         for term in self._masked():
             sae = self._sae(term.stream, term.l0)
             terms += [(term.sign, self.values.of(sae, self._metric))]
-            terms += [(-term.sign, self.values.baseline_at(sae, self._metric))]
+            terms += [(-term.sign, self.values.baseline_at(sae, self._metric, l0))]
         return self._sum(terms)
 
     def budget(self) -> list[float]:

@@ -32,6 +32,7 @@ class Metric:
     inverted: bool = False  # SAEBench gives the share of absorbed features, the paper that of the others
     percent: bool = True  # as the paper prints all its metrics
     lower_is_better: bool = False
+    l0: str = ACHIEVED_L0  # the l0 on the texts that it is about
 
     @property
     def file(self) -> str:
@@ -49,12 +50,15 @@ class Metric:
 
 def paper_metrics(explained_variance: str, n: int, k: int) -> list[Metric]:
     """In the paper's order; the configuration's section `report` chooses the number for each."""
+    l0 = SCORED_L0
+    full, variance = "absorption.mean_full_absorption_score", EXPLAINED_VARIANCE[explained_variance]
+    probing = f"sparse_probing.sae_top_{k}_test_accuracy"
     return [
-        Metric("absorption", "Mean Full Absorption", "absorption.mean_full_absorption_score", inverted=True),
-        Metric("explained_variance", "Explained Variance", EXPLAINED_VARIANCE[explained_variance]),
-        Metric("sparse_probing", "Sparse Probing", f"sparse_probing.sae_top_{k}_test_accuracy"),
-        Metric("tpp", "TPP", f"tpp.tpp_threshold_{n}_total_metric"),
-        Metric("scr", "SCR", f"scr.scr_metric_threshold_{n}"),
+        Metric("absorption", "Mean Full Absorption", full, inverted=True, l0=l0["absorption"]),
+        Metric("explained_variance", "Explained Variance", variance, l0=l0["core"]),
+        Metric("sparse_probing", "Sparse Probing", probing, l0=l0["sparse probing"]),
+        Metric("tpp", "TPP", f"tpp.tpp_threshold_{n}_total_metric", l0=l0["TPP"]),
+        Metric("scr", "SCR", f"scr.scr_metric_threshold_{n}", l0=l0["SCR"]),
     ]
 
 
@@ -66,18 +70,35 @@ BESIDE_ABSORPTION = (
     Metric(
         *("absorption_fraction", "Absorption Fraction", "absorption.mean_absorption_fraction_score"),
         inverted=True,
+        l0=SCORED_L0["absorption"],
     ),
     Metric(
         *("split_features", "Split Features", "absorption.mean_num_split_features"),
         percent=False,
         lower_is_better=True,
     ),
-    Metric("best_latent", "Best Single Latent", "letters.best_latent_f1"),
+    Metric("best_latent", "Best Single Latent", "letters.best_latent_f1", l0=SCORED_L0["absorption"]),
 )
-OOD = Metric("ood", "OOD AUC", "ood.auc")
+OOD = Metric("ood", "OOD AUC", "ood.auc", l0=SCORED_L0["OOD"])
+
+# How an SAE reads tokens that corruptions leave untouched (docs/robustness.md), and absorption of properties of tokens.
+ROBUSTNESS = (
+    Metric("robust_latents", "Latents that Stay", "robustness.mean.jaccard"),
+    Metric("robust_variance", "Change of Variance", "robustness.mean.explained_variance_change"),
+    Metric("robust_probes", "Change of Probes", "robustness.mean.probe_auc_change"),
+    Metric("parents", "Parents Found", "parents.mean.missed", inverted=True),
+)
+
+# Of planted truths (scores/planted.json).
+PLANTED = (
+    Metric("planted_parents", "Parents Found", "planted.missed", inverted=True),
+    Metric("planted_fraction", "Absorption Fraction", "planted.absorption_fraction", inverted=True),
+    Metric("planted_children", "Children's Cosine", "planted.children_cosine"),
+    Metric("planted_variance", "Explained Variance", "planted.explained_variance"),
+)
 
 
 def endpoints(explained_variance: str, n: int, k: int) -> dict[str, Metric]:
     """The scores that section `analysis` may name: the paper's and ours."""
-    ours = (BESIDE_ABSORPTION[0], OOD)
+    ours = (BESIDE_ABSORPTION[0], BESIDE_ABSORPTION[2], OOD, *ROBUSTNESS, *PLANTED)
     return {metric.name: metric for metric in (*paper_metrics(explained_variance, n, k), *ours)}

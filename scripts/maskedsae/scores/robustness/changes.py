@@ -28,7 +28,10 @@ class Changes:
     def result(self) -> dict[str, Numbers]:
         everything = torch.arange(len(self.clean))
         found = {"clean": self.of_clean(everything)}
-        found |= {name: self.of_corrupted(name) for name in self.texts.corrupted}
+        corrupted = {name: self.of_corrupted(name) for name in self.texts.corrupted}
+        found |= corrupted
+        keys = next(iter(corrupted.values())).keys() - {"tokens"}
+        found["mean"] = {key: sum(each[key] for each in corrupted.values()) / len(corrupted) for key in sorted(keys)}
         found["own"] = own_l0(self.encode, self.texts, self.settings.stream)
         return found
 

@@ -6,7 +6,7 @@ from ...activations.corruptions.base import Corruption, known_kinds
 from ...activations.settings import Stream
 
 OWN_KINDS = ("cut", "random", "typo")  # corruptions.py has them; no stream can
-RESERVED = ("clean", "own", "text")  # keys of robustness.json beside the corruptions' names
+RESERVED = ("clean", "own", "mean")  # parts of robustness.json that are no corruption
 
 
 def damage_kinds() -> list[str]:
