@@ -20,6 +20,7 @@ include: "rules/common.smk"
 include: "rules/world.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
+include: "rules/planted.smk"
 include: "rules/ood.smk"
 include: "rules/saebench.smk"
 include: "rules/report.smk"
@@ -48,7 +49,7 @@ rule saes:
 # Their scores, and the oracles' for comparison.
 rule scores:
     input:
-        [grid.score_files(cell) for cell in TABLE_CELLS],
+        [grid.score_files(experiment, cell) for cell in TABLE_CELLS],
         grid.oracles(experiment),
 
 
@@ -56,7 +57,7 @@ rule scores:
 rule grid:
     input:
         [
-            [TRAINED[file] for file in grid.sae_files(cell)] + grid.score_files(cell)
+            [TRAINED[file] for file in grid.sae_files(cell)] + grid.score_files(experiment, cell)
             for cell in TABLE_CELLS + OTHER_CELLS
         ],
         grid.oracles(experiment),

@@ -58,6 +58,7 @@ def check(config: dict[str, Any]) -> Configuration:
     schema = yaml.safe_load(SCHEMA.read_text())
     if error := best_match(Validator(schema).iter_errors(config)):
         raise InputError(f"configuration: {_one_line(error)}")
+    _check_layers(config)
     fill_in(config, schema)
     _check_trainer_entries(config, schema)
     try:
@@ -71,6 +72,7 @@ def check(config: dict[str, Any]) -> Configuration:
     _check_sizes(checked)
     _check_tables(checked)
     _check_sources(checked)
+    _check_planted(checked, schema)
     _check_tf32(checked)
     _check_training(checked)
     _check_ood(checked)
@@ -92,6 +94,13 @@ def check_files(config: Configuration) -> None:
             raise InputError(
                 f"configuration: {key}: {path} is not here ({Path.cwd()}): restore it, or correct its name"
             )
+
+
+def _check_layers(config: dict[str, Any]) -> None:
+    """Of a language model a layer is read; a planted truth has none."""
+    for number, model in enumerate(config["models"]):
+        if model.get("planted") is None and "layer" not in model:
+            raise InputError(f"configuration: models[{number}].layer: missing: config.yaml shows its default")
 
 
 def fill_in(value: Any, schema: Mapping[str, Any]) -> None:
@@ -232,10 +241,12 @@ def _dictionaries(config: Configuration) -> Iterator[tuple[str, int]]:
 def _check_sizes(config: Configuration) -> None:
     """Nothing may ask for more latents than there are."""
     saebench = config.saebench
-    asked = [("l0", config.l0), ("ood.ks", config.ood.ks)]
-    asked.append(("saebench.sparse_probing.k_values", saebench.sparse_probing.k_values))
-    asked.append(("saebench.scr_and_tpp.n_values", saebench.scr_and_tpp.n_values))
-    asked.append(("saebench.absorption.max_k_value", (saebench.absorption.max_k_value,)))
+    asked: list[tuple[str, Sequence[int]]] = [("l0", config.l0)]
+    if config.language_models:
+        asked.append(("ood.ks", config.ood.ks))
+        asked.append(("saebench.sparse_probing.k_values", saebench.sparse_probing.k_values))
+        asked.append(("saebench.scr_and_tpp.n_values", saebench.scr_and_tpp.n_values))
+        asked.append(("saebench.absorption.max_k_value", (saebench.absorption.max_k_value,)))
     for where, size in _dictionaries(config):
         for key, values in asked:
             if max(values) > size:
@@ -248,6 +259,11 @@ def _check_tables(config: Configuration) -> None:
         where = f"configuration: tables: {table.name}"
         if table.model not in known["models"]:
             raise InputError(f"{where}: model {table.model} is none of models ({', '.join(known['models'])})")
+        if config.model(table.model).planted is not None:
+            raise InputError(
+                f"{where}: model {table.model} is planted, and tables show SAEBench's scores, which it has not: take "
+                "it out of tables (the target grid makes its SAEs and scores)"
+            )
         for stream in table.streams:
             if stream not in known["streams"]:
                 raise InputError(f"{where}: stream {stream} is none of streams ({', '.join(known['streams'])})")
@@ -257,7 +273,7 @@ def _check_tables(config: Configuration) -> None:
 
 
 def _check_sources(config: Configuration) -> None:
-    for model in config.models:
+    for model in config.language_models:
         if (model.hub is None) == (model.path is None):
             raise InputError(f"configuration: models: {model.name}: give exactly one of hub and path, null the other")
     for file in config.corpus.files or ():
@@ -267,6 +283,33 @@ def _check_sources(config: Configuration) -> None:
             )
     if (config.corpus.dataset is None) == (config.corpus.files is None):
         raise InputError("configuration: corpus: give exactly one of dataset and files, and null the other")
+
+
+def _check_planted(config: Configuration, schema: Mapping[str, Any]) -> None:
+    """A planted truth has no text, no language model and no BOS."""
+    planted = [model for model in config.models if model.planted is not None]
+    of_language_models = schema["properties"]["models"]["items"]["properties"]
+    for model in planted:
+        where, truth = f"configuration: models: {model.name}", model.planted
+        assert truth is not None
+        for key, known in of_language_models.items():
+            if key not in ("name", "planted") and getattr(model, key) != known["default"]:
+                raise InputError(f"{where}: {key} is of a language model, and this one is planted: leave it out")
+        if truth.free_rates.least >= truth.free_rates.most:
+            least, most = truth.free_rates.least, truth.free_rates.most
+            raise InputError(f"{where}: planted.free_rates.least: {least} is not below most ({most}): lower it")
+        for stream in config.streams:
+            if stream.corruption is not None and stream.corruption.kind != "mask":
+                raise InputError(
+                    f"configuration: streams: {stream.name}: {stream.corruption.kind} needs text, and {model.name} is "
+                    "planted: only mask has a meaning there: give the planted model a run of its own"
+                )
+        for key, off in (("drop_bos", False), ("max_norm_multiple", None)):
+            if getattr(config.training, key) != off:
+                raise InputError(
+                    f"configuration: training.{key}: is for language models, and {model.name} is planted: set it to "
+                    f"{_shown(off)}, or give the planted model a run of its own"
+                )
 
 
 def _check_tf32(config: Configuration) -> None:

@@ -18,6 +18,7 @@ SAE_FILES = (
     *("SHA256SUMS", "provenance.json", "quality.json"),
 )
 SCORES = (*SAEBENCH_SCORES, "ood")
+PLANTED_SCORES = ("planted",)  # of SAEs on a planted truth, which has no text
 
 
 T = TypeVar("T")
@@ -59,14 +60,15 @@ def sae_files(cell: Cell) -> list[str]:
     return [f"{folder}/{name}" for name in ("training.csv", *(f"sae/{name}" for name in SAE_FILES))]
 
 
-def score_files(cell: Cell) -> list[str]:
+def score_files(config: Configuration, cell: Cell) -> list[str]:
+    names = SCORES if config.model(cell.model).planted is None else PLANTED_SCORES
     folder = cell.folder
-    return [f"{folder}/scores/{name}.json" for name in SCORES]
+    return [f"{folder}/scores/{name}.json" for name in names]
 
 
-def measured_files(cells: Iterable[Cell]) -> list[str]:
+def measured_files(config: Configuration, cells: Iterable[Cell]) -> list[str]:
     """What scores.csv is made of: each cell's score files and its measures on clean text."""
-    return [file for cell in cells for file in (*score_files(cell), f"{cell.folder}/sae/quality.json")]
+    return [file for cell in cells for file in (*score_files(config, cell), f"{cell.folder}/sae/quality.json")]
 
 
 def in_each(cells: Iterable[Cell], file: str) -> list[str]:
@@ -121,16 +123,21 @@ def seed_groups(config: Configuration) -> list[list[int]]:
     return list(groups.values())
 
 
+def on_planted(config: Configuration, jobs: Iterable[TrainingJob]) -> list[TrainingJob]:
+    """Those whose model is a planted truth."""
+    return [job for job in jobs if config.model(job.model).planted is not None]
+
+
 def all_cells(jobs: Iterable[TrainingJob]) -> list[Cell]:
     return [cell for job in jobs for cell in job.cells]
 
 
 def oracles(config: Configuration) -> list[str]:
-    return [f"results/{config.run}/{model.name}/oracle.json" for model in config.models]
+    return [f"results/{config.run}/{model.name}/oracle.json" for model in config.language_models]
 
 
 def oracle_rows(config: Configuration) -> list[str]:
-    return [f"results/{config.run}/{model.name}/oracle_rows.csv" for model in config.models]
+    return [f"results/{config.run}/{model.name}/oracle_rows.csv" for model in config.language_models]
 
 
 def table_files(config: Configuration) -> list[str]:

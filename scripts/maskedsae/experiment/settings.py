@@ -9,12 +9,14 @@ from dataclasses import fields, replace
 from math import ceil
 from typing import Any, TypeVar
 
+from ..activations.planted.settings import TruthSettings
 from ..activations.settings import ModelSettings, Stream
 from ..inference.settings import DifferenceSettings, Shown, ShownModel, TableSettings
 from ..jobs.typed import plain
 from ..report.settings import DrawnFigure, FigureSettings, PageSettings, StepSettings
 from ..saes.settings import Reading, TrainJobSettings
 from ..scores.ood.settings import OodTexts, Probing, SaeProbing
+from ..scores.planted.settings import PlantedScoring
 from ..scores.saebench.settings import (
     CoreTexts,
     PairedTexts,
@@ -51,6 +53,12 @@ def model_settings(config: Configuration, name: str) -> ModelSettings:
     )
 
 
+def truth_settings(config: Configuration, name: str) -> TruthSettings:
+    planted = config.model(name).planted
+    assert planted is not None
+    return TruthSettings(name, planted, fingerprint("activations.planted.truth"))
+
+
 def contexts_of(config: Configuration, stream: Stream) -> int:
     """Contexts that give every step its rows."""
     training = config.training
@@ -77,8 +85,8 @@ def token_settings(config: Configuration) -> TokenSettings:
 def train_settings(config: Configuration, job: TrainingJob) -> TrainJobSettings:
     model, stream = config.model(job.model), config.stream(job.stream)
     trainers = {name: config.trainer_settings[name] for name in job.trainers}
-    code = ["saes.training"]
-    if stream.corruption is not None:
+    code = ["saes.training" if model.planted is None else "saes.planted"]
+    if stream.corruption is not None and model.planted is None:
         code.append(f"activations.corruptions.{stream.corruption.kind}")
     modules = {
         name: (*code, f"saes.trainers.{trainer.kind}", f"saes.steps.{trainer.step(config.training)}")
@@ -91,11 +99,17 @@ def train_settings(config: Configuration, job: TrainingJob) -> TrainJobSettings:
         model=Reading(model.name, model.layer, model.dtype, model.lm_batch, model.tf32),
         stream=stream,
         stream_seed=config.stream_seed(job.cells[0].seed),
-        contexts=contexts_of(config, stream),
+        contexts=contexts_of(config, stream) if model.planted is None else 0,
         trainers=trainers,
         training=training,
         code={name: fingerprint(*names) for name, names in modules.items()},
     )
+
+
+def planted_scoring(config: Configuration, job: TrainingJob) -> PlantedScoring:
+    rates = sorted({stream.p for stream in config.streams if stream.p})
+    code = fingerprint("scores.planted.scores")
+    return PlantedScoring(config.stream_seed(job.cells[0].seed), tuple(rates), code)
 
 
 def batch_tokens(config: Configuration, model: Model) -> int:
@@ -160,7 +174,7 @@ def shown(config: Configuration) -> Shown:
     return Shown(
         run=config.run,
         tables=shown_tables(config),
-        models=tuple(ShownModel(model.name, model.hub, model.path, model.layer) for model in config.models),
+        models=tuple(ShownModel(model.name, model.hub, model.path, model.layer) for model in config.language_models),
         streams=config.streams,
         trainers=tuple(config.trainer_settings[name] for name in config.trainers),
         seeds=config.seeds,

@@ -62,6 +62,10 @@ BOUNDS = {
     r"tpp\..*_total_metric": DIFFERENCE,
     r"(ood|oracle)\..*auc(_top_\d+|_low|_high)?": SHARE,
     r"(quality|core)\.l0": (0, float("inf")),
+    r"planted\.(at_.*\.)?(missed(_alone)?|\w+_recovered)": SHARE,
+    r"planted\.(at_.*\.)?\w+_cosine": DIFFERENCE,
+    r"planted\.(at_.*\.)?explained_variance": (float("-inf"), 1),
+    r"planted\.(at_.*\.)?l0(_on_filler)?": (0, float("inf")),
 }
 
 
