@@ -56,7 +56,7 @@ class Quality:
         self.residual_squares += residual.pow(2).sum().item()
         self.residual_sum = self.residual_sum + residual.sum(0).cpu()
 
-    def result(self, text: str) -> dict[str, Any]:
+    def result(self) -> dict[str, Any]:
         """Explained variance is 1 - sum |x - x_hat|^2 / sum |x - mean of x|^2. `..._but_for_a_constant` subtracts
         the mean of x - x_hat first, so it ignores an error that is the same for every token, such as a wrong bias."""
         variance = self.squares - (self.sum.pow(2).sum() / self.rows).item()
@@ -70,7 +70,6 @@ class Quality:
             "dead_latents": int((self.active == 0).sum()),
             "latents": self.sae.dict_size,
             "tokens": self.rows,
-            "text": text,
         }
 
 
@@ -83,4 +82,4 @@ def measure(saes: list[tuple[Any, int]], name: str, heldout: HeldOut) -> list[di
             for quality in qualities:
                 quality.add(rows)
             progress.advance(1)
-    return [quality.result(heldout.text) for quality in qualities]
+    return [quality.result() | {"text": heldout.text} for quality in qualities]
