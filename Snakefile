@@ -20,6 +20,7 @@ include: "rules/common.smk"
 include: "rules/world.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
+include: "rules/planted.smk"
 include: "rules/ood.smk"
 include: "rules/robustness.smk"
 include: "rules/saebench.smk"
@@ -40,7 +41,7 @@ localrules:
 TRAINED = {file: file for name in TRAINING for file in getattr(rules, name).output}
 
 
-# The SAEs that the tables need.
+# The SAEs that the tables and the analysis need.
 rule saes:
     input:
         [TRAINED[file] for job in TABLE_JOBS for file in job.files()],
@@ -49,7 +50,7 @@ rule saes:
 # Their scores, and the oracles' for comparison.
 rule scores:
     input:
-        [grid.score_files(cell) for cell in TABLE_CELLS],
+        [grid.score_files(experiment, cell) for cell in TABLE_CELLS],
         grid.oracles(experiment),
 
 
@@ -57,7 +58,7 @@ rule scores:
 rule grid:
     input:
         [
-            [TRAINED[file] for file in grid.sae_files(cell)] + grid.score_files(cell)
+            [TRAINED[file] for file in grid.sae_files(cell)] + grid.score_files(experiment, cell)
             for cell in TABLE_CELLS + OTHER_CELLS
         ],
         grid.oracles(experiment),
@@ -78,4 +79,4 @@ rule all:
         rules.tables.output,
         grid.mechanisms(experiment, TABLE_CELLS),
         rules.figures.input,
-        rules.report.output if experiment.tables else [],  # the report shows what the tables show
+        rules.report.output if TABLE_CELLS else [],

@@ -38,6 +38,7 @@ except InputError as error:
 TABLE_JOBS = grid.training_jobs(experiment, needed=True)
 OTHER_JOBS = grid.training_jobs(experiment, needed=False)
 TABLE_CELLS, OTHER_CELLS = grid.all_cells(TABLE_JOBS), grid.all_cells(OTHER_JOBS)
+PLANTED_JOBS = grid.on_planted(experiment, TABLE_JOBS + OTHER_JOBS)
 TRAINING = {f"train_{job.name}": job for job in TABLE_JOBS + OTHER_JOBS}
 
 # Rules that need the network can run beside Snakemake, on a login node that has it.
@@ -88,7 +89,7 @@ class Plan:
     def planned(job):
         name, gpus, training = job.rule.name, job.resources.get("gpu", 0), TRAINING.get(job.rule.name)
         expected = needs.gpu_hours(experiment, name, job.wildcards.get("model"), training) if gpus else None
-        kind = name.split("_")[0] if name.startswith(("train_", "figure_")) else name
+        kind = name.split("_")[0] if name.startswith(("train_", "figure_", "truth_", "planted_")) else name
         forward = needs.forward_hours(experiment, training) if training else None
         saes = len(training.cells) if training else 0
         return plan.Planned(kind, gpus, expected, job.resources.get("runtime", 0) / 60, saes, forward)

@@ -5,7 +5,7 @@
 
 rule ood_differences:
     input:
-        grid.in_each(TABLE_CELLS, "scores/ood_rows.csv"),
+        grid.in_each(grid.of_language_models(experiment, TABLE_CELLS), "scores/ood_rows.csv"),
     output:
         "results/{run}/ood_differences.json",
     log:

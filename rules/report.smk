@@ -10,7 +10,9 @@ from maskedsae.experiment import outputs
 
 rule scores_table:
     input:
-        lambda wildcards: grid.measured_files(TABLE_CELLS + (OTHER_CELLS if wildcards.table == "grid_scores" else [])),
+        lambda wildcards: grid.measured_files(
+            experiment, TABLE_CELLS + (OTHER_CELLS if wildcards.table == "grid_scores" else [])
+        ),
         grid.oracles(experiment),
     output:
         "results/{run}/{table}.csv",

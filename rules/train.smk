@@ -2,6 +2,8 @@
 # all jobs; and when a rule's outputs grow, Snakemake deletes the finished ones and makes them again.)
 
 for job in TABLE_JOBS + OTHER_JOBS:
+    if job in PLANTED_JOBS:  # in planted.smk
+        continue
 
     rule:
         name:

@@ -36,9 +36,9 @@ def scores(kit: Kit) -> Found:
     from maskedsae.scores.saebench.scoring import score_cell
     from maskedsae.scores.table import collect
 
-    output, settings = score_files(kit.scored)[0], settings_of.scoring(kit.config, SCORED)
+    output, settings = score_files(kit.config, kit.scored)[0], settings_of.scoring(kit.config, SCORED)
     score_cell(output, kit.facts(SCORED), settings, kit.shared(SCORED), kit.data, kit.config.compute)
-    files = [file for file in score_files(kit.scored) if Path(file).stem in SAEBENCH_SCORES]
+    files = [file for file in score_files(kit.config, kit.scored) if Path(file).stem in SAEBENCH_SCORES]
     values = {row.metric: row.value for row in collect(files, kit.config.streams)}
     metrics = kit.config.report.metrics
     words = ", ".join(f"{metric.label} {metric.scaled(values[metric.key]):.1f}" for metric in metrics)

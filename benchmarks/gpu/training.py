@@ -39,7 +39,7 @@ LOSS_TOLERANCE = 1e-4
 def stream_of(kit: Kit, name: str, settings: TrainJobSettings) -> Any:
     """The activation stream of its training job, as the job makes it."""
     from maskedsae.activations.language_models import LanguageModel, read_facts
-    from maskedsae.saes.training import make_stream
+    from maskedsae.saes.sources import make_stream
 
     set_threads(kit.config.compute.threads)
     tokens = Tokens.open(kit.tokens(name).parent).first(settings.contexts)
@@ -64,7 +64,7 @@ def tokens_per_second(kit: Kit, data: Any) -> tuple[float, Any]:
 
 def stream(kit: Kit, name: str) -> Found:
     """Tokens a second through the language model."""
-    from maskedsae.saes.training import make_stream
+    from maskedsae.saes.sources import make_stream
 
     settings, entry = kit.training(name), kit.config.model(name)
     data = stream_of(kit, name, settings)

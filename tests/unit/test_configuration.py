@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from maskedsae.experiment.checks import SCHEMA, check, check_files
+from maskedsae.experiment.checks import check, check_files
 from maskedsae.experiment.configuration import Configuration
+from maskedsae.experiment.schema import SCHEMA
 from maskedsae.jobs.errors import InputError
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
@@ -306,6 +307,7 @@ def test_the_schema_and_the_papers_configuration_have_the_same_keys():
     empty = (".world", ".corpus.files[]", ".saebench.data.revisions[]", ".streams[]", ".trainer_sets[]")
     empty += tuple(f".analysis.{key}[]" for key in ("arms", "models", "l0", "baseline_l0"))
     described = {key for key in keys_of_schema(schema, schema) if not key.startswith(empty)}
+    described -= {key for key in described if key.startswith(".models[].planted.")}
     described -= {key for key in described if key.endswith((".kind", ".dict_size")) and key.startswith(".trainer_")}
     assert {key for key in config if not key.startswith(".streams[]")} == described
 
@@ -372,6 +374,9 @@ def test_keys_that_may_be_left_out_are_explained_too():
     for section in ("models", "streams", "tables"):
         for key in schema["properties"][section]["items"]["properties"]:
             assert key == "name" or re.search(rf"\b{key}\b", comments), f"{section}: {key}"
+    planted = schema["properties"]["models"]["items"]["properties"]["planted"]
+    for key in {part for name in keys_of_schema(planted, schema) for part in name.split(".")[1:]}:
+        assert re.search(rf"\b{key}\b", comments), f"planted: {key}"
 
 
 def test_every_part_of_the_papers_configuration_says_where_its_values_come_from():

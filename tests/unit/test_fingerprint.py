@@ -141,7 +141,9 @@ def modules_named_by_rules() -> set[str]:
     assert len(calls) >= 15
     literals = {constant.value for node in calls for constant in ast.walk(node) if isinstance(constant, ast.Constant)}
     return (
-        {name for name in literals if (PACKAGE / f"{name.replace('.', '/')}.py").is_file()} | {"saes.training"} | KINDS
+        {name for name in literals if (PACKAGE / f"{name.replace('.', '/')}.py").is_file()}
+        | {"saes.training", "saes.planted"}
+        | KINDS
     )
 
 
@@ -181,7 +183,7 @@ def test_a_job_without_a_trainer_that_has_a_step_of_our_own_is_the_same_whicheve
 
 def test_training_depends_on_the_rooms_before_it_and_on_no_other():
     """A line that decides weights lives in text, activations or saes, and nothing else can train anything again."""
-    rooms = {name.split(".")[0] for entry in ("saes.training", *KINDS) for name in fingerprint(entry)}
+    rooms = {name.split(".")[0] for entry in ("saes.training", "saes.planted", *KINDS) for name in fingerprint(entry)}
     assert rooms == {"text", "activations", "saes"}
 
 

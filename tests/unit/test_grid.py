@@ -192,7 +192,7 @@ def test_a_joint_name_is_a_cells_own_where_there_is_one():
 
 
 def test_every_sae_has_its_scores_and_every_model_an_oracle():
-    scores = [score for cell in all_cells(jobs(PAPER)) for score in score_files(cell)]
+    scores = [score for cell in all_cells(jobs(PAPER)) for score in score_files(PAPER, cell)]
     assert len(set(scores)) == 32 * 11
     own = ("variance", "letters", "l0", "ood", "robustness", "parents")
     for name in ("absorption", "core", "sparse_probing", "tpp", "scr", *own):

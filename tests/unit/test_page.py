@@ -120,8 +120,12 @@ def test_its_own_links_lead_somewhere(page, file):
 
 
 def test_links_to_scores_are_those_files_that_the_grid_has(page):
-    wanted = {str(Path(path).relative_to("results/demo")) for cell in cells_of(DEMO) for path in score_files(cell)}
-    assert len(wanted) == 10 * 9
+    wanted = {
+        str(Path(path).relative_to("results/demo"))
+        for cell in cells_of(DEMO)
+        for path in score_files(checked(DEMO), cell)
+    }
+    assert len(wanted) == 14 * 11
     assert {link for link in page.links if "/scores/" in link} == wanted
 
 

@@ -142,7 +142,7 @@ def test_every_metric_of_the_tables_is_one_that_saebench_has():
 
 
 def test_the_cells_are_those_of_the_configuration_and_not_those_that_exist():
-    files = measured_files(cells_of(PAPER))
+    files = measured_files(checked(PAPER), cells_of(PAPER))
     assert len({Cell.parse(file) for file in files}) == 18
     assert len([file for file in files if file.endswith("quality.json")]) == 18
     names = {Path(file).stem for file in files}

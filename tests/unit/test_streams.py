@@ -14,7 +14,8 @@ from maskedsae.activations.language_models import LanguageModel
 from maskedsae.activations.settings import Stream
 from maskedsae.activations.streams import other_places
 from maskedsae.jobs.errors import InputError
-from maskedsae.saes.training import make_stream, train_cells
+from maskedsae.saes.sources import make_stream
+from maskedsae.saes.training import train_cells
 from maskedsae.text.tokens import Tokens
 
 CLEAN = {"name": "clean"}

@@ -16,8 +16,9 @@ from maskedsae.jobs.errors import InputError
 from maskedsae.jobs.leases import LeaseLost
 from maskedsae.saes import learner as learners
 from maskedsae.saes import training
+from maskedsae.saes.sources import make_stream
 from maskedsae.saes.trainers.base import known_kinds, trainer_arguments, trainer_kind
-from maskedsae.saes.training import make_stream, norm_factor, train_cells
+from maskedsae.saes.training import norm_factor, train_cells
 from maskedsae.text.packing import write_tokens
 from maskedsae.text.tokens import Tokens
 

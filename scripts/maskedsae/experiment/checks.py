@@ -1,25 +1,20 @@
 """Refuses a wrong configuration before any job runs, with one line that names the key, the value and what to do."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
-from jsonschema.validators import extend
 
 from ..jobs.errors import InputError
 from ..saes.settings import Trainer
+from ..scores.metrics import NOT_JUDGED, endpoints
 from ..scores.robustness.settings import RESERVED as RESERVED_CORRUPTIONS
 from ..scores.robustness.settings import damage_kinds
 from ..scores.saebench.names import K_VALUES, N_VALUES, PAIRED, PROBED
 from .configuration import Configuration
-
-SCHEMA = Path(__file__).parents[3] / "schemas" / "config.schema.yaml"
+from .schema import SCHEMA, as_yaml, check_values, fill_in
 
 # Folders beside the models' own in results/{run}/, and beside the streams' own in results/{run}/{model}/; `oracle` is
 # what scores.csv calls probes on raw activations.
@@ -28,38 +23,12 @@ RESERVED = {
     "streams": {"tokens", "ood", "robustness", "oracle", "saebench", "imported"},
 }
 
-TYPES = {
-    "array": "a list",
-    "object": "a mapping",
-    "integer": "a whole number",
-    "number": "a number",
-    "string": "text",
-    "boolean": "true or false",
-    "null": "null",
-}
-
-BOUNDS = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than", "exclusiveMaximum": "less than"}
-
-
-def _is_whole(_: object, value: object) -> bool:
-    """Not 20.0, which JSON Schema allows: it would end up in a path."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(_: object, value: object) -> bool:
-    """Not .nan, which is within any bounds."""
-    return _is_whole(_, value) or (isinstance(value, float) and isfinite(value))
-
-
-TYPE_CHECKER = Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": _is_whole, "number": _is_number})
-Validator = extend(Draft202012Validator, type_checker=TYPE_CHECKER)
-
 
 def check(config: dict[str, Any]) -> Configuration:
     """The configuration as typed values; defaults are filled in, in `config` too."""
     schema = yaml.safe_load(SCHEMA.read_text())
-    if error := best_match(Validator(schema).iter_errors(config)):
-        raise InputError(f"configuration: {_one_line(error)}")
+    check_values(config, schema)
+    _check_layers(config)
     fill_in(config, schema)
     _check_trainer_entries(config, schema)
     try:
@@ -73,6 +42,7 @@ def check(config: dict[str, Any]) -> Configuration:
     _check_sizes(checked)
     _check_tables(checked)
     _check_sources(checked)
+    _check_planted(checked, schema)
     _check_tf32(checked)
     _check_training(checked)
     _check_ood(checked)
@@ -98,75 +68,11 @@ def check_files(config: Configuration) -> None:
             )
 
 
-def fill_in(value: Any, schema: Mapping[str, Any]) -> None:
-    """The schema's defaults, where they are left out."""
-    if isinstance(value, dict):
-        for key, inner in schema.get("properties", {}).items():
-            if "default" in inner:
-                value.setdefault(key, inner["default"])
-            if key in value:
-                fill_in(value[key], inner)
-    if isinstance(value, list):
-        for item in value:
-            fill_in(item, schema.get("items", {}))
-
-
-def _one_line(error: Any, prefix: str = "") -> str:
-    where = _join(prefix, _dotted(error.absolute_path)) if error.absolute_path else prefix
-    if error.validator == "additionalProperties":
-        known = list(error.schema["properties"])
-        unknown = next(key for key in error.instance if key not in known)
-        close = get_close_matches(str(unknown), known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known keys here: {', '.join(known)}"
-        return f"{_join(where, unknown)}: unknown key: {hint}"
-    if error.validator == "required":
-        missing = next(key for key in error.validator_value if key not in error.instance)
-        return f"{_join(where, missing)}: missing: config.yaml shows its default"
-    if error.validator == "enum":
-        allowed = [str(value) for value in error.validator_value]
-        close = get_close_matches(str(error.instance), allowed, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        return f"{where}: {_shown(error.instance)} is not one of {', '.join(allowed)}{hint}"
-    if error.validator == "type":
-        return f"{where}: {_not_of_type(error.instance, error.validator_value)}"
-    if error.validator in ("minItems", "minLength"):
-        return f"{where}: must not be empty"
-    if error.validator == "pattern":
-        return f"{where}: {_shown(error.instance)} is not {error.schema.get('description', error.validator_value)}"
-    if error.validator in BOUNDS:
-        bound = f"{BOUNDS[error.validator]} {error.validator_value}"
-        return f"{where}: {_shown(error.instance)} is out of range: it must be {bound}"
-    return f"{where}: {error.message}"
-
-
-def _not_of_type(value: object, types: str | list[str]) -> str:
-    types = [types] if isinstance(types, str) else types
-    line = f"{_shown(value)} is not {' or '.join(TYPES[name] for name in types)}"
-    if isinstance(value, int | float) and "string" in types:
-        return f'{line}: write "{value}"'
-    try:
-        number = float(value) if isinstance(value, str | float) else nan
-    except ValueError:
-        return line
-    # YAML reads 3e-4 as text, since it has no point, and 5.0e8 as a number that is not whole.
-    if "integer" in types and number.is_integer():
-        return f"{line}: write {int(number)}"
-    if "number" in types and isfinite(number):
-        return f"{line}: write {yaml.safe_dump(number).split()[0]}"
-    return line
-
-
-def _shown(value: object) -> str:
-    """As YAML writes it."""
-    return json.dumps(value, default=str, ensure_ascii=False)
-
-
-def _dotted(path: Iterable[object]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
-
-
-def _join(where: str, key: object) -> str:
-    return f"{where}{'' if str(key).startswith('[') else '.'}{key}" if where else str(key)
+def _check_layers(config: dict[str, Any]) -> None:
+    """Of a language model a layer is read; a planted truth has none."""
+    for number, model in enumerate(config["models"]):
+        if model.get("planted") is None and "layer" not in model:
+            raise InputError(f"configuration: models[{number}].layer: missing: config.yaml shows its default")
 
 
 def _check_trainer_entries(config: dict[str, Any], schema: dict[str, Any]) -> None:
@@ -180,12 +86,11 @@ def _check_trainer_entries(config: dict[str, Any], schema: dict[str, Any]) -> No
             asked = entry.get("kind")
             close = get_close_matches(str(asked or name), list(kinds), n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
-            what = "missing: it is" if asked is None else f"{_shown(asked)} is not"
+            what = "missing: it is" if asked is None else f"{as_yaml(asked)} is not"
             raise InputError(f"{where}.kind: {what} one of {', '.join(kinds)}{hint}")
         kind_schema = {"$defs": schema["$defs"], **kinds[entry.get("kind", name)]}
         whole = {**entries[entry.get("kind", name)], **entry}
-        if error := best_match(Validator(kind_schema).iter_errors(whole)):
-            raise InputError(f"configuration: {_one_line(error, f'trainer_settings.{name}')}")
+        check_values(whole, kind_schema, f"trainer_settings.{name}")
     for name in config["trainers"]:
         if name not in entries:
             close = get_close_matches(name, list(entries), n=1)
@@ -236,14 +141,13 @@ def _dictionaries(config: Configuration) -> Iterator[tuple[str, int]]:
 def _check_sizes(config: Configuration) -> None:
     """Nothing may ask for more latents than there are."""
     saebench = config.saebench
-    asked = [
-        ("l0", config.l0),
-        ("analysis.baseline_l0", config.analysis.baseline_l0 or (1,)),
-        ("ood.ks", config.ood.ks),
-    ]
-    asked.append(("saebench.sparse_probing.k_values", saebench.sparse_probing.k_values))
-    asked.append(("saebench.scr_and_tpp.n_values", saebench.scr_and_tpp.n_values))
-    asked.append(("saebench.absorption.max_k_value", (saebench.absorption.max_k_value,)))
+    asked: list[tuple[str, Sequence[int]]] = [("l0", config.l0)]
+    asked.append(("analysis.baseline_l0", config.analysis.baseline_l0 or (1,)))
+    if config.language_models:
+        asked.append(("ood.ks", config.ood.ks))
+        asked.append(("saebench.sparse_probing.k_values", saebench.sparse_probing.k_values))
+        asked.append(("saebench.scr_and_tpp.n_values", saebench.scr_and_tpp.n_values))
+        asked.append(("saebench.absorption.max_k_value", (saebench.absorption.max_k_value,)))
     for where, size in _dictionaries(config):
         for key, values in asked:
             if max(values) > size:
@@ -256,6 +160,11 @@ def _check_tables(config: Configuration) -> None:
         where = f"configuration: tables: {table.name}"
         if table.model not in known["models"]:
             raise InputError(f"{where}: model {table.model} is none of models ({', '.join(known['models'])})")
+        if config.model(table.model).planted is not None:
+            raise InputError(
+                f"{where}: model {table.model} is planted, and tables show SAEBench's scores, which it has not: take "
+                "it out of tables (the target grid makes its SAEs and scores)"
+            )
         for stream in table.streams:
             if stream not in known["streams"]:
                 raise InputError(f"{where}: stream {stream} is none of streams ({', '.join(known['streams'])})")
@@ -265,16 +174,43 @@ def _check_tables(config: Configuration) -> None:
 
 
 def _check_sources(config: Configuration) -> None:
-    for model in config.models:
+    for model in config.language_models:
         if (model.hub is None) == (model.path is None):
             raise InputError(f"configuration: models: {model.name}: give exactly one of hub and path, null the other")
     for file in config.corpus.files or ():
         if set(file) & set("{}"):
             raise InputError(
-                f"configuration: corpus.files: {_shown(file)} has a brace, which Snakemake fills in: rename it"
+                f"configuration: corpus.files: {as_yaml(file)} has a brace, which Snakemake fills in: rename it"
             )
     if (config.corpus.dataset is None) == (config.corpus.files is None):
         raise InputError("configuration: corpus: give exactly one of dataset and files, and null the other")
+
+
+def _check_planted(config: Configuration, schema: Mapping[str, Any]) -> None:
+    """A planted truth has no text, no language model and no BOS."""
+    planted = [model for model in config.models if model.planted is not None]
+    of_language_models = schema["properties"]["models"]["items"]["properties"]
+    for model in planted:
+        where, truth = f"configuration: models: {model.name}", model.planted
+        assert truth is not None
+        for key, known in of_language_models.items():
+            if key not in ("name", "planted") and getattr(model, key) != known["default"]:
+                raise InputError(f"{where}: {key} is of a language model, and this one is planted: leave it out")
+        if truth.free_rates.least >= truth.free_rates.most:
+            least, most = truth.free_rates.least, truth.free_rates.most
+            raise InputError(f"{where}: planted.free_rates.least: {least} is not below most ({most}): lower it")
+        for stream in config.streams:
+            if stream.corruption is not None and stream.corruption.kind != "mask":
+                raise InputError(
+                    f"configuration: streams: {stream.name}: {stream.corruption.kind} needs text, and {model.name} is "
+                    "planted: only mask has a meaning there: give the planted model a run of its own"
+                )
+        for key, off in (("drop_bos", False), ("max_norm_multiple", None)):
+            if getattr(config.training, key) != off:
+                raise InputError(
+                    f"configuration: training.{key}: is for language models, and {model.name} is planted: set it to "
+                    f"{as_yaml(off)}, or give the planted model a run of its own"
+                )
 
 
 def _check_tf32(config: Configuration) -> None:
@@ -373,6 +309,13 @@ def _check_analysis(config: Configuration) -> None:
             if name not in there:
                 raise InputError(f"{where}.{key}: {name} is none of {section} ({', '.join(map(str, there))})")
         _unique(f"analysis.{key}", named, "keep one")
+    report = config.report
+    judged = [name for name in endpoints(report.explained_variance, report.n, report.k) if name not in NOT_JUDGED]
+    for name in analysis.endpoints:
+        if name not in judged:
+            close = get_close_matches(name, judged, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise InputError(f"{where}.endpoints: {name} is not one of {', '.join(judged)}{hint}")
     for l0 in analysis.baseline_l0:
         if l0 in config.l0:
             raise InputError(f"{where}.baseline_l0: {l0} is in l0 already: take it out here")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..activations.planted.settings import Planted
 from ..activations.settings import Stream
 from ..inference.settings import Analysis, ReportChoices
 from ..jobs.compute import Compute
@@ -20,7 +21,7 @@ from ..world.settings import World
 
 @dataclass(frozen=True)
 class Model:
-    """A language model of the grid."""
+    """A language model of the grid, or a planted truth in its place."""
 
     name: str
     hub: str | None
@@ -32,6 +33,7 @@ class Model:
     lm_batch: int
     tf32: bool
     gflop: float | None
+    planted: Planted | None
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,10 @@ class Configuration:
         settings, default = config["trainer_settings"], config["training"]["dict_size"]
         trainers = {name: trainer_entry(name, settings, default) for name in settings}
         return read(cls, {**config, "trainer_settings": trainers})
+
+    @property
+    def language_models(self) -> tuple[Model, ...]:
+        return tuple(model for model in self.models if model.planted is None)
 
     def model(self, name: str) -> Model:
         return next(model for model in self.models if model.name == name)

@@ -12,13 +12,14 @@ from ..jobs.files import read_json
 from ..saes.cells import Cell as Cell
 from ..saes.cells import joint_name
 from ..scores.saebench.names import SCORES as SAEBENCH_SCORES
-from .configuration import Configuration
+from .configuration import Configuration, Model
 
 SAE_FILES = (
     *("ae.pt", "config.json", "cfg.json", "sae_weights.safetensors"),
     *("SHA256SUMS", "provenance.json", "quality.json"),
 )
 SCORES = (*SAEBENCH_SCORES, "ood", "robustness", "parents")
+PLANTED_SCORES = ("planted",)  # of SAEs on a planted truth, which has no text
 
 
 T = TypeVar("T")
@@ -60,14 +61,23 @@ def sae_files(cell: Cell) -> list[str]:
     return [f"{folder}/{name}" for name in ("training.csv", *(f"sae/{name}" for name in SAE_FILES))]
 
 
-def score_files(cell: Cell) -> list[str]:
+def of_language_models(config: Configuration, cells: Iterable[Cell]) -> list[Cell]:
+    """Those that have texts: not SAEs on a planted truth."""
+    return [cell for cell in cells if config.model(cell.model).planted is None]
+
+
+def score_names(model: Model) -> tuple[str, ...]:
+    return SCORES if model.planted is None else PLANTED_SCORES
+
+
+def score_files(config: Configuration, cell: Cell) -> list[str]:
     folder = cell.folder
-    return [f"{folder}/scores/{name}.json" for name in SCORES]
+    return [f"{folder}/scores/{name}.json" for name in score_names(config.model(cell.model))]
 
 
-def measured_files(cells: Iterable[Cell]) -> list[str]:
+def measured_files(config: Configuration, cells: Iterable[Cell]) -> list[str]:
     """What scores.csv is made of: each cell's score files and its measures on clean text."""
-    return [file for cell in cells for file in (*score_files(cell), f"{cell.folder}/sae/quality.json")]
+    return [file for cell in cells for file in (*score_files(config, cell), f"{cell.folder}/sae/quality.json")]
 
 
 def in_each(cells: Iterable[Cell], file: str) -> list[str]:
@@ -124,12 +134,17 @@ def seed_groups(config: Configuration) -> list[list[int]]:
     return list(groups.values())
 
 
+def on_planted(config: Configuration, jobs: Iterable[TrainingJob]) -> list[TrainingJob]:
+    """Those whose model is a planted truth."""
+    return [job for job in jobs if config.model(job.model).planted is not None]
+
+
 def all_cells(jobs: Iterable[TrainingJob]) -> list[Cell]:
     return [cell for job in jobs for cell in job.cells]
 
 
 def oracles(config: Configuration) -> list[str]:
-    return [f"results/{config.run}/{model.name}/oracle.json" for model in config.models]
+    return [f"results/{config.run}/{model.name}/oracle.json" for model in config.language_models]
 
 
 def reference_cell(config: Configuration, model: str, cells: Iterable[Cell]) -> Cell | None:
@@ -150,7 +165,7 @@ def mechanism_streams(config: Configuration) -> list[Stream]:
 
 
 def mechanisms(config: Configuration, cells: Sequence[Cell]) -> list[str]:
-    models = [model.name for model in config.models if reference_cell(config, model.name, cells)]
+    models = [model.name for model in config.language_models if reference_cell(config, model.name, cells)]
     return [f"results/{config.run}/{model}/mechanism.json" for model in models]
 
 

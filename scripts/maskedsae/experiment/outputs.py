@@ -9,7 +9,7 @@ from ..report.contents import FIGURES, OF_ALL_TRAINERS, is_tradeoff
 from ..report.settings import DrawnFigure, StepSettings
 from ..saes.cells import Cell
 from .configuration import Configuration
-from .grid import TrainingJob, all_cells, in_each
+from .grid import TrainingJob, all_cells, in_each, of_language_models, on_planted
 
 Inputs = dict[str, str | list[str]]  # by name
 
@@ -64,9 +64,9 @@ def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Pa
         "captions": [f"{checkout}/report/{figure}.rst" for figure in captions],
         "quality": in_each(cells, "sae/quality.json"),
         "provenance": in_each(cells, "sae/provenance.json"),
-        "scoring": in_each(cells, "scores/provenance.json"),
-        "models": [f"{folder}/{model.name}/model.json" for model in config.models],
-        "tokens": [f"{folder}/{model.name}/tokens/manifest.json" for model in config.models],
+        "scoring": in_each(of_language_models(config, cells), "scores/provenance.json"),
+        "models": [f"{folder}/{model.name}/model.json" for model in config.language_models],
+        "tokens": [f"{folder}/{model.name}/tokens/manifest.json" for model in config.language_models],
         "template": f"{checkout}/scripts/maskedsae/report/page.html",
         "css": f"{checkout}/scripts/maskedsae/report/page.css",
     }
@@ -78,6 +78,7 @@ STEPS = {
     "world_lm": "the demo's language models",
     "model": "language models: files and facts",
     "tokens": "tokens",
+    "truth": "planted truths: facts",
     "train": "SAEs",
     "ood_activations": "activations for probes",
     "oracle": "oracles",
@@ -87,6 +88,7 @@ STEPS = {
     "saebench_data": "SAEBench: data",
     "saebench_model": "SAEBench: language models",
     "saebench": "SAEBench: scores",
+    "planted": "planted truths: scores",
 }
 ON_GPU = ("train", "ood_activations", "robustness_activations", "saebench_model", "saebench")
 
@@ -94,11 +96,17 @@ ON_GPU = ("train", "ood_activations", "robustness_activations", "saebench_model"
 def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Callable[[str], str]) -> list[StepSettings]:
     """What was run for these jobs' cells; `benchmark_of` gives a rule's benchmark file, with wildcards."""
     gpus, cells = 0 if config.compute.device == "cpu" else 1, all_cells(jobs)
+    planted = on_planted(config, jobs)
+    generated = {
+        "truth": [f"truth_{name}" for name in dict.fromkeys(job.model for job in planted)],
+        "train": [f"train_{job.name}" for job in jobs],
+        "planted": [f"planted_{job.name}" for job in planted],
+    }
     found = []
     for step, words in STEPS.items():
-        if step.startswith("world") and not config.world:
+        rules = generated.get(step, [step])
+        if not rules or (step.startswith("world") and not config.world):
             continue
-        rules = [f"train_{job.name}" for job in jobs] if step == "train" else [step]
         files = benchmark_files(config, cells, [benchmark_of(rule) for rule in rules])
         provenance = in_each(cells, "sae/provenance.json") if step == "train" else []
         found.append(StepSettings(words, gpus if step in ON_GPU else 0, tuple(files), tuple(provenance)))
@@ -109,7 +117,7 @@ def benchmark_files(config: Configuration, cells: Iterable[Cell], patterns: Iter
     """The files that `patterns` with wildcards stand for: of each cell, each model, each model that the run trains."""
     run: dict[str, object] = {"run": config.run}
     wildcards: list[dict[str, object]] = [vars(cell) for cell in cells]
-    wildcards += [{**run, "model": model.name} for model in config.models]
+    wildcards += [{**run, "model": model.name} for model in config.language_models]
     paths = {model.path for model in config.models}
     lms = config.world.language_models if config.world else ()
     wildcards += [{**run, "lm": lm.name} for lm in lms if f"results/{config.run}/world/{lm.name}" in paths]

@@ -18,6 +18,7 @@ MARGIN = 2  # asked for / expected
 BYTES = {"float32": 4, "bfloat16": 2}
 OOD_ACTIVATIONS_HOURS = 0.25  # eight sets of 1,800 short texts, once per model
 ORACLE_HOURS = 0.5  # probes on all dimensions of the language model, on a slow core
+PLANTED_HOURS = 0.02  # seconds of imports, and half a second an SAE (384 latents, 20,000 rows)
 PROBING_HOURS = 0.1  # 85 CPU seconds per SAE with the paper's settings (docs/ood.md), on a single slow core
 ROBUSTNESS_HOURS = 0.1  # 17 products of 16,384 rows with Gemma's weights, 5 TFLOP on one core, and probes
 
@@ -74,6 +75,8 @@ def forward_hours(config: Configuration, job: TrainingJob) -> float | None:
     joins rows of the clean and of the corrupted context reads it twice.
     """
     model, stream = config.model(job.model), config.stream(job.stream)
+    if model.planted is not None:
+        return 0.0
     if model.gflop is None:
         return None
     passes = 2 if (stream.context, stream.rows) == ("clean", "all") or stream.context == "noise" else 1
@@ -101,6 +104,8 @@ def training_gigabytes(config: Configuration, job: TrainingJob) -> float:
 def loaded_gigabytes(model: Model) -> float:
     """Python, torch and CUDA, 3 GB; and the model: gflop / 2 billion parameters up to its layer, times 3 for the layers
     after it and the embeddings, of 2 bytes each: Gemma-2-2B 6 GB (its files are 5.2 GB)."""
+    if model.planted is not None:
+        return 3
     return 3 + 3 * (2 if model.gflop is None else model.gflop)
 
 
@@ -181,7 +186,8 @@ def disk_gigabytes(config: Configuration, jobs: Iterable[TrainingJob], cached: I
         return None
     latents = {name: trainer.dict_size for name, trainer in config.trainer_settings.items()}
     saes = sum(24 * latents[cell.trainer] * known[cell.model] for job in jobs for cell in job.cells)
-    tokens = len(trained) * 4 * config.training.tokens
+    read = [name for name in trained if config.model(name).planted is None]
+    tokens = len(read) * 4 * config.training.tokens
     per_position = sum(known[name] * BYTES[config.model(name).dtype] for name in cached)
     return (saes + tokens + per_position * shared_positions(config.saebench)) / 1e9
 
@@ -189,6 +195,8 @@ def disk_gigabytes(config: Configuration, jobs: Iterable[TrainingJob], cached: I
 def width(config: Configuration, model: Model) -> float | None:
     """Width of the residual stream, from the model's own files once they exist; before that from the usual 12 width^2
     parameters per layer, each 2 FLOP per token: 776 for Pythia-160M (it is 768), 2532 for Gemma-2-2B (2304)."""
+    if model.planted is not None:
+        return model.planted.width
     sources = [(f"results/{config.run}/{model.name}/model.json", "width")]
     sources += [(f"{model.path}/config.json", "hidden_size")] if model.path else []
     for path, key in sources:

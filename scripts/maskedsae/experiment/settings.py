@@ -10,6 +10,7 @@ from math import ceil
 from typing import Any, TypeVar
 
 from ..activations.corruptions.base import known_kinds
+from ..activations.planted.settings import TruthSettings
 from ..activations.settings import ModelSettings, Stream
 from ..inference.settings import (
     ContrastSettings,
@@ -23,6 +24,7 @@ from ..jobs.typed import plain
 from ..report.settings import DrawnFigure, FigureSettings, PageSettings, StepSettings
 from ..saes.settings import Reading, TrainJobSettings
 from ..scores.ood.settings import OodTexts, Probing, SaeProbing
+from ..scores.planted.settings import PlantedScoring
 from ..scores.robustness.settings import RobustnessSettings, RobustnessTexts
 from ..scores.saebench.settings import (
     CoreTexts,
@@ -38,7 +40,7 @@ from ..text.settings import TokenSettings
 from ..world.settings import CorpusSettings, LanguageModelSettings
 from .configuration import Configuration, Model
 from .fingerprint import fingerprint
-from .grid import SCORES, TrainingJob, mechanism_streams, seed_groups, shown_tables
+from .grid import SCORES, TrainingJob, mechanism_streams, score_names, seed_groups, shown_tables
 
 T = TypeVar("T")
 
@@ -58,6 +60,12 @@ def model_settings(config: Configuration, name: str) -> ModelSettings:
         context_length=config.tokens.context_length,
         code=fingerprint("activations.language_models"),
     )
+
+
+def truth_settings(config: Configuration, name: str) -> TruthSettings:
+    planted = config.model(name).planted
+    assert planted is not None
+    return TruthSettings(name, planted, fingerprint("activations.planted.truth"))
 
 
 def contexts_of(config: Configuration, stream: Stream) -> int:
@@ -86,8 +94,8 @@ def token_settings(config: Configuration) -> TokenSettings:
 def train_settings(config: Configuration, job: TrainingJob) -> TrainJobSettings:
     model, stream = config.model(job.model), config.stream(job.stream)
     trainers = {name: config.trainer_settings[name] for name in job.trainers}
-    code = ["saes.training"]
-    if stream.corruption is not None:
+    code = ["saes.training" if model.planted is None else "saes.planted"]
+    if stream.corruption is not None and model.planted is None:
         code.append(f"activations.corruptions.{stream.corruption.kind}")
     modules = {
         name: (*code, f"saes.trainers.{trainer.kind}", f"saes.steps.{trainer.step(config.training)}")
@@ -100,11 +108,17 @@ def train_settings(config: Configuration, job: TrainingJob) -> TrainJobSettings:
         model=Reading(model.name, model.layer, model.dtype, model.lm_batch, model.tf32),
         stream=stream,
         stream_seed=config.stream_seed(job.cells[0].seed),
-        contexts=contexts_of(config, stream),
+        contexts=contexts_of(config, stream) if model.planted is None else 0,
         trainers=trainers,
         training=training,
         code={name: fingerprint(*names) for name, names in modules.items()},
     )
+
+
+def planted_scoring(config: Configuration, job: TrainingJob) -> PlantedScoring:
+    rates = sorted({stream.p for stream in config.streams if stream.p})
+    code = fingerprint("scores.planted.scores")
+    return PlantedScoring(config.stream_seed(job.cells[0].seed), tuple(rates), code)
 
 
 def batch_tokens(config: Configuration, model: Model) -> int:
@@ -231,7 +245,7 @@ def shown(config: Configuration) -> Shown:
 
 def _shown_model(model: Model) -> ShownModel:
     given = {field.name: getattr(model, field.name) for field in fields(ShownModel) if field.name != "scores"}
-    return ShownModel(**given, scores=(*SCORES, "quality"))
+    return ShownModel(**given, scores=(*score_names(model), "quality"))
 
 
 def table_settings(config: Configuration) -> TableSettings:

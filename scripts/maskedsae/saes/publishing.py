@@ -4,15 +4,15 @@ from typing import Any
 
 from dictionary_learning.utils import load_dictionary
 
-from ..activations.streams import ActivationStream
 from ..jobs.files import write_json
 from ..jobs.log import log
 from ..jobs.provenance import provenance
 from . import formats, quality
 from .learner import Learner
+from .sources import Source
 
 
-def publish(learners: list[Learner], stream: ActivationStream, device: str) -> None:
+def publish(learners: list[Learner], source: Source, device: str) -> None:
     """Write every cell's files, then measure the SAEs as written."""
     saes = []
     for learner in learners:
@@ -20,10 +20,10 @@ def publish(learners: list[Learner], stream: ActivationStream, device: str) -> N
         learner.write_log()
         learner.lease.check()
         config = learner.trainer.config | {"norm_factor": learner.norm_factor}
-        formats.write(learner.folder / "sae", learner.final_weights, config, stream.config, stream.model.facts.hook)
+        formats.write(learner.folder / "sae", learner.final_weights, config, source.rows.config, source.facts.hook)
         sae, _ = load_dictionary(str(learner.folder / "sae"), device=device)
         saes.append((sae, learner.cell.l0))
-    measured = quality.measure(saes, stream.model, stream.tokens, stream.batching.lm_batch)
+    measured = quality.measure(saes, source.facts.name, source.heldout())
     for learner, row in zip(learners, measured, strict=True):
         learner.lease.check()
         write_json(learner.folder / "sae" / "quality.json", row)

@@ -1,5 +1,7 @@
-"""An SAE on held-out clean text: its sparsity, and how much it explains."""
+"""An SAE on held-out clean rows: its sparsity, and how much it explains."""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -7,6 +9,31 @@ import torch
 from ..activations.language_models import LanguageModel
 from ..jobs.progress import Progress
 from ..text.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Clean rows that no SAE learns from, in so many batches."""
+
+    rows: Iterable[torch.Tensor]
+    batches: int
+    text: str  # what they are, in words
+
+
+def clean_text(model: LanguageModel, tokens: Tokens, lm_batch: int) -> HeldOut:
+    text = "held out, clean; the first position of a context, BOS, EOS and padding left out"
+    return HeldOut(_clean_rows(model, tokens, lm_batch), -(-tokens.n_heldout // lm_batch), text)
+
+
+def _clean_rows(model: LanguageModel, tokens: Tokens, lm_batch: int) -> Iterator[torch.Tensor]:
+    special = torch.tensor(model.facts.special_ids)
+    for first in range(0, tokens.n_heldout, lm_batch):
+        contexts = torch.from_numpy(tokens.heldout(first, min(first + lm_batch, tokens.n_heldout)))
+        measured = ~torch.isin(contexts, special)
+        # The first position is an attention sink whatever its token, in Pythia as on Gemma's BOS; its large norm
+        # would make up most of the variance.
+        measured[:, 0] = False
+        yield model.residual(contexts)[measured.to(model.device)].float()
 
 
 class Quality:
@@ -43,24 +70,16 @@ class Quality:
             "dead_latents": int((self.active == 0).sum()),
             "latents": self.sae.dict_size,
             "tokens": self.rows,
-            "text": "held out, clean; the first position of a context, BOS, EOS and padding left out",
         }
 
 
 @torch.no_grad()
-def measure(saes: list[tuple[Any, int]], model: LanguageModel, tokens: Tokens, lm_batch: int) -> list[dict[str, Any]]:
-    """Measures of each (SAE with its threshold, as it is used; nominal l0); all share the model's forward passes."""
+def measure(saes: list[tuple[Any, int]], name: str, heldout: HeldOut) -> list[dict[str, Any]]:
+    """Measures of each (SAE with its threshold, as it is used; nominal l0); all share the held-out rows."""
     qualities = [Quality(sae, l0) for sae, l0 in saes]
-    special = torch.tensor(model.facts.special_ids)
-    with Progress(f"{model.name}: held-out quality", tokens.n_heldout, "contexts") as progress:
-        for first in range(0, tokens.n_heldout, lm_batch):
-            contexts = torch.from_numpy(tokens.heldout(first, min(first + lm_batch, tokens.n_heldout)))
-            measured = ~torch.isin(contexts, special)
-            # The first position is an attention sink whatever its token, in Pythia as on Gemma's BOS; its large norm
-            # would make up most of the variance.
-            measured[:, 0] = False
-            rows = model.residual(contexts)[measured.to(model.device)].float()
+    with Progress(f"{name}: held-out quality", heldout.batches, "batches") as progress:
+        for rows in heldout.rows:
             for quality in qualities:
                 quality.add(rows)
-            progress.advance(len(contexts))
-    return [quality.result() for quality in qualities]
+            progress.advance(1)
+    return [quality.result() | {"text": heldout.text} for quality in qualities]

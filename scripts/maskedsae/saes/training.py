@@ -14,9 +14,8 @@ from typing import Any
 
 import torch
 
-from ..activations.language_models import LanguageModel, read_facts
-from ..activations.settings import ModelFacts, Stream
-from ..activations.streams import ActivationStream, Batching
+from ..activations.language_models import read_facts
+from ..activations.settings import ModelFacts
 from ..jobs.compute import Compute
 from ..jobs.device import check_device, set_threads
 from ..jobs.errors import InputError
@@ -29,7 +28,8 @@ from ..text.tokens import Tokens
 from . import publishing
 from .cells import Cell
 from .learner import Learner
-from .settings import Reading, Training, TrainJobSettings, TrainSettings
+from .settings import Training, TrainJobSettings, TrainSettings
+from .sources import Facts, LanguageModelSource, Rows, Source
 from .team import Team
 from .trainers.base import autocast, make_trainer, trainer_kind
 
@@ -48,14 +48,15 @@ def train_job(
 def train_cells(
     folders: dict[Cell, Path], settings: TrainJobSettings, facts: ModelFacts, manifest: str | Path, compute: Compute
 ) -> None:
-    """Train the cells, each into its folder, and publish them; those that diverge are an error at the end.
+    """Train the cells, each into its folder, on a language model; `manifest` is that of the tokens."""
+    tokens = Tokens.open(Path(manifest).parent).first(settings.contexts)
+    train_from(LanguageModelSource(facts, tokens, settings, compute.device), folders, settings, compute)
 
-    `manifest` is that of the tokens.
-    """
+
+def train_from(source: Source, folders: dict[Cell, Path], settings: TrainJobSettings, compute: Compute) -> None:
+    """Train the cells, each into its folder, and publish them; those that diverge are an error at the end."""
     check_device(compute.device, settings.training.autocast)
     set_threads(compute.threads)
-    tokens = Tokens.open(Path(manifest).parent).first(settings.contexts)
-    text = tokens.digest()
     with ExitStack() as stack:
         learners = []
         for cell, folder in folders.items():
@@ -65,8 +66,8 @@ def train_cells(
                 log.info(
                     "%s: %s takes dictionary_learning's own steps, since it has no others", cell.words, own.trainer.kind
                 )
-            trainer = make_trainer(own, cell.l0, facts, compute.device)
-            identity = identity_of(own, facts, text)
+            trainer = make_trainer(own, cell.l0, source.facts, compute.device)
+            identity = identity_of(own, source.facts, source.text)
             learners.append(Learner(cell, folder, trainer, own.trainer.kind, identity, lease))
         for learner in learners:
             learner.resume()
@@ -76,17 +77,14 @@ def train_cells(
             if learner.learns:
                 learner.record_run(compute.device)
             learner.write_log()
-        model = LanguageModel(facts, settings.model.dtype, compute.device)
-        seed, reading = settings.stream_seed, settings.model
-        stream = make_stream(model, tokens, settings.stream, seed, reading, settings.training)
-        learn_all(learners, stream, settings.training, compute)
+        learn_all(learners, source.rows, settings.training, compute)
         if finished := [learner for learner in learners if learner.finished]:
-            publishing.publish(finished, stream, compute.device)
+            publishing.publish(finished, source, compute.device)
         if diverged := [learner for learner in learners if learner.diverged]:
             raise InputError(divergence(diverged, kept=len(finished)))
 
 
-def identity_of(settings: TrainSettings, facts: ModelFacts, text: str) -> dict[str, Any]:
+def identity_of(settings: TrainSettings, facts: Facts, text: str | None) -> dict[str, Any]:
     """What must be unchanged for a checkpoint to be resumed; `text` is the digest of the contexts."""
     code = {module: value for module, value in settings.code.items() if module not in WRITERS}
     identity: dict[str, Any] = plain(settings)
@@ -105,21 +103,7 @@ def divergence(diverged: list[Learner], kept: int) -> str:
     )
 
 
-def make_stream(
-    model: LanguageModel, tokens: Tokens, stream: Stream, seed: int, reading: Reading, training: Training
-) -> ActivationStream:
-    batching = Batching(
-        batch=training.batch,
-        block_contexts=max(1, training.shuffle_tokens // tokens.context_length),
-        lm_batch=reading.lm_batch,
-        tf32=reading.tf32,
-        drop_bos=training.drop_bos,
-        max_norm_multiple=training.max_norm_multiple,
-    )
-    return ActivationStream(model, tokens, stream, seed, batching)
-
-
-def learn_all(learners: list[Learner], stream: ActivationStream, training: Training, compute: Compute) -> None:
+def learn_all(learners: list[Learner], stream: Rows, training: Training, compute: Compute) -> None:
     """Train every learner to the last step. After a restart, those further on wait until the stream reaches them."""
     learners = [learner for learner in learners if learner.learns]
     if not learners:
@@ -203,7 +187,7 @@ def save_all(learners: list[Learner], step: int, block: int, carry: torch.Tensor
             learner.save(block, carry)
 
 
-def norm_factor(stream: ActivationStream, batches: int) -> float:
+def norm_factor(stream: Rows, batches: int) -> float:
     """Root of the mean squared norm, as `trainSAE` computes it: divided by it, activations have mean squared norm 1."""
     squares = [torch.mean(torch.sum(x**2, dim=1)) for x in islice(stream, batches)]
     total: Any = sum(squares)  # in the same order as in trainSAE

@@ -79,6 +79,8 @@ BESIDE_ABSORPTION = (
     ),
     Metric("best_latent", "Best Single Latent", "letters.best_latent_f1", l0=SCORED_L0["absorption"]),
 )
+NOT_JUDGED = ("tpp", "scr")  # shown only: docs/inference.md
+
 OOD = Metric("ood", "OOD AUC", "ood.auc", l0=SCORED_L0["OOD"])
 
 # How an SAE reads tokens that corruptions leave untouched (docs/robustness.md), and absorption of properties of tokens.

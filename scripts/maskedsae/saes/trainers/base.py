@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from ...activations.settings import ModelFacts
 from ..settings import TrainSettings
+from ..sources import Facts
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def trainer_kind(name: str) -> TrainerKind:
     return kind
 
 
-def trainer_arguments(settings: TrainSettings, l0: int, facts: ModelFacts, device: str) -> dict[str, Any]:
+def trainer_arguments(settings: TrainSettings, l0: int, facts: Facts, device: str) -> dict[str, Any]:
     """Keyword arguments of the trainer's class, from its entry in the configuration."""
     trainer, steps = settings.trainer, settings.training.steps
     own = {key: value for key, value in trainer.settings.items() if key not in ("decay_start", "dead_after_tokens")}
@@ -78,7 +78,7 @@ def trainer_arguments(settings: TrainSettings, l0: int, facts: ModelFacts, devic
     }
 
 
-def make_trainer(settings: TrainSettings, l0: int, facts: ModelFacts, device: str) -> Any:
+def make_trainer(settings: TrainSettings, l0: int, facts: Facts, device: str) -> Any:
     torch.manual_seed(settings.seed)  # dictionary_learning's JumpReLU takes a seed and does not use it
     trainer = trainer_kind(settings.trainer.kind).make(**trainer_arguments(settings, l0, facts, device))
     trainer.dead_feature_threshold = settings.trainer.settings["dead_after_tokens"]  # a constant there: 10M

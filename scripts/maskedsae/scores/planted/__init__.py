@@ -1,0 +1,1 @@
+"""What an SAE made of a planted truth."""
