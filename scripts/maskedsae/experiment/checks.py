@@ -9,7 +9,7 @@ import yaml
 
 from ..jobs.errors import InputError
 from ..saes.settings import Trainer
-from ..scores.metrics import NOT_JUDGED, endpoints
+from ..scores.metrics import SHOWN_ONLY, endpoints
 from ..scores.robustness.settings import RESERVED as RESERVED_CORRUPTIONS
 from ..scores.robustness.settings import damage_kinds
 from ..scores.saebench.names import K_VALUES, N_VALUES, PAIRED, PROBED
@@ -310,7 +310,7 @@ def _check_analysis(config: Configuration) -> None:
                 raise InputError(f"{where}.{key}: {name} is none of {section} ({', '.join(map(str, there))})")
         _unique(f"analysis.{key}", named, "keep one")
     report = config.report
-    judged = [name for name in endpoints(report.explained_variance, report.n, report.k) if name not in NOT_JUDGED]
+    judged = [name for name in endpoints(report.explained_variance, report.n, report.k) if name not in SHOWN_ONLY]
     for name in analysis.endpoints:
         if name not in judged:
             close = get_close_matches(name, judged, n=1)
