@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..inference.contrasts import Contrast, metric_of
+from ..inference.contrasts import Contrast, metric_of, questions
 from ..inference.decisions import ADDS, BETTER, EQUAL, HARMS, NO_GAIN, NOT_HERE, SUFFICES, UNDECIDED, WORSE
 from ..inference.settings import Shown
 from ..inference.verdicts import AS_CLAIMED, NOT_JUDGED, NOT_TESTED, OPPOSITE
@@ -50,14 +50,15 @@ def answer(verdicts: dict[str, Any], shown: Shown) -> str:
             f"Undecided: this run has {many}, and a verdict needs at least {least}. What follows describes these SAEs "
             "and says nothing about others."
         )
-    sentences = []
+    sentences, asked = [], []
     for model, decisions in _first_of_each(verdicts["decisions"], shown).items():
-        about = f"{model}: " if len(shown.models) > 1 else ""
+        of_model = f"{model}: " if len(shown.models) > 1 else ""
         for verdict, words in SAID.items():
             named = [_label(shown, decision["endpoint"]) for decision in decisions if decision["verdict"] == verdict]
-            sentences += [f"{about}{words} {', '.join(named)}."] if named else []
-    question = verdicts["decisions"][0]["question"]
-    return f"{' '.join(sentences)} ({shown.trainers[0].name}, {question}, {seeds} data seeds.)"
+            sentences += [f"{of_model}{words} {', '.join(named)}."] if named else []
+        asked.append(decisions[0]["question"])
+    about = f"{shown.trainers[0].name}, {', '.join(dict.fromkeys(asked))}, {seeds} data seeds"
+    return f"{' '.join(sentences)} ({about}.)"
 
 
 def _first_of_each(decisions: Sequence[dict[str, Any]], shown: Shown) -> dict[str, list[dict[str, Any]]]:
@@ -72,12 +73,13 @@ def _first_of_each(decisions: Sequence[dict[str, Any]], shown: Shown) -> dict[st
 def table(verdicts: dict[str, Any], contrasts: Sequence[Contrast], shown: Shown) -> list[dict[str, Any]]:
     """A row for each declared question; what claims ask besides is beside the claims."""
     known = {(row.model, row.trainer, row.endpoint, row.question, row.contrast): row for row in contrasts}
+    asked = {(question.model, question.trainer, question.endpoint, question.name) for question in questions(shown)}
     rows: list[dict[str, Any]] = []
     before = None
     for decision in verdicts["decisions"]:
-        if decision["endpoint"] not in shown.analysis.endpoints:
-            continue
         key = (decision["model"], decision["trainer"], decision["endpoint"], decision["question"])
+        if key not in asked:
+            continue
         about = (decision["model"], decision["trainer"], decision["question"])
         row = {
             "about": ", ".join(about) if about != before else "",
