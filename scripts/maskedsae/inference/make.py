@@ -8,7 +8,7 @@ from ..jobs.files import write_json
 from ..jobs.log import log
 from ..jobs.typed import plain
 from ..scores.table import Scores, read_rows
-from .contrasts import contrasts, write_contrasts
+from .contrasts import contrasts, metric_of, write_contrasts
 from .decisions import assays, decide
 from .published import read_published
 from .settings import Shown
@@ -27,6 +27,7 @@ def write_inference(
     found = {
         "demo": shown.demo,
         "analysis": plain(shown.analysis),
+        "metrics": {name: metric_of(shown, name).key for name in shown.analysis.endpoints},
         "data_seeds": len(shown.seed_groups),
         "assays": [asdict(assay) for assay in known],
         "decisions": [asdict(decision) for decision in decisions],

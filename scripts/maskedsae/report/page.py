@@ -51,7 +51,9 @@ def write_page(inputs: Inputs, settings: PageSettings, to: str | Path) -> None:
         if not Path(path).exists():
             raise InputError(f"{path}: missing: ask Snakemake for it, and its job says why it cannot be made")
     if not inputs["quality"]:
-        raise InputError("configuration: tables: there are none, and the report shows what the tables show: add one")
+        raise InputError(
+            "configuration: tables and analysis.arms: both are empty, so the report has no SAE to show: add a table or an arm"
+        )
     environment = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined)
     template = environment.from_string(Path(_one(inputs, "template")).read_text())
     css = Markup(Path(_one(inputs, "css")).read_text())
@@ -195,7 +197,9 @@ def _saes(
                 "seed": sae.cell.seed,
                 "nominal": sae.quality["nominal_l0"],
                 "l0": f"{sae.quality['l0']:.1f}",
-                "scored_l0": [f"{scores.value(sae.cell, key):.1f}" for key in SCORED_L0.values()],
+                "scored_l0": [
+                    f"{scores.value(sae.cell, key):.1f}" for key in SCORED_L0.values() if scores.has(sae.cell, key)
+                ],
                 "off": signed(rounded(100 * sae.off, 1)) + "%",
                 "off_by_much": sae.off_by_much,
                 "explained_variance": f"{sae.quality['explained_variance']:.3f}",
