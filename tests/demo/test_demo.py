@@ -11,6 +11,7 @@ import torch
 from dictionary_learning.utils import load_dictionary
 from sklearn.metrics import f1_score
 
+from checkout import demo_config
 from checkout import snakemake_demo as snakemake
 from maskedsae.activations.language_models import LanguageModel, read_facts
 from maskedsae.scores.saebench.language_model import hooked_transformer
@@ -24,7 +25,8 @@ def test_it_trains_the_ten_saes_of_the_tables_and_four_that_take_masking_apart(d
     both = {(stream, l0) for stream in ("clean", "mask30") for l0 in (8, 20)}
     expected = {("pythia-demo", *cell) for cell in both | {("mask20", 8), ("mask50", 8)}}
     expected |= {("gemma-demo", *cell) for cell in both}
-    arms = {("clean", 11), ("budget30", 8), ("context30", 8), ("fewer30", 8)}
+    (more,) = demo_config()["analysis"]["baseline_l0"]
+    arms = {("clean", more), ("budget30", 8), ("context30", 8), ("fewer30", 8)}
     expected |= {("pythia-demo", *cell) for cell in arms}
     assert demo_cells.keys() == expected
 
