@@ -90,7 +90,7 @@ def test_only_a_language_model_has_saebenchs_scores_an_oracle_and_text():
     assert measured_files(config, [cells["truth"]])[1:] == [f"{cells['truth'].folder}/sae/quality.json"]
     assert oracles(config) == ["results/paper/pythia/oracle.json"]
     scores = {model.name: model.scores for model in settings.shown(config).models}
-    assert scores["truth"] == ("planted",) and "planted" not in scores["pythia"]
+    assert scores["truth"] == ("planted", "quality") and "planted" not in scores["pythia"]
     inputs = outputs.page_inputs(config, [], ROOT)
     assert inputs["tokens"] == ["results/paper/pythia/tokens/manifest.json"]
 
