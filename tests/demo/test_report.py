@@ -19,7 +19,7 @@ def test_all_that_it_shows_says_that_it_is_the_demos(demo):
     assert len(made) == 11
     assert all("no evidence about the paper" in path.read_text() for path in made)
     # Figures draw their letters; the label is checked in unit/test_figures.py.
-    assert len(list((results / "figures").glob("*.svg"))) == 8
+    assert len(list((results / "figures").glob("*.svg"))) == 9
 
 
 def test_snakemakes_own_report_holds_figures_tables_and_the_page(demo, tmp_path):
@@ -27,7 +27,7 @@ def test_snakemakes_own_report_holds_figures_tables_and_the_page(demo, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     names = {name.rsplit("/", 1)[1] for name in zipfile.ZipFile(tmp_path / "report.zip").namelist() if "/raw/" in name}
     shown = [*(demo / "results/demo/figures").glob("*.svg"), *(demo / "results/demo/tables").glob("*.csv")]
-    assert names == {path.name for path in shown} | {"report.html"} and len(names) == 8 + 3 + 1
+    assert names == {path.name for path in shown} | {"report.html"} and len(names) == 9 + 3 + 1
 
 
 def test_a_lost_benchmark_file_does_nothing_again(demo, tmp_path):
@@ -38,4 +38,4 @@ def test_a_lost_benchmark_file_does_nothing_again(demo, tmp_path):
     done = snakemake(tmp_path / "demo", "--dry-run")
     assert done.returncode == 0, done.stdout + done.stderr
     planned = set(re.findall(r"^(?:local)?rule (\S+):$", done.stdout + done.stderr, re.MULTILINE))
-    assert planned <= {"all", "tables", "report"}  # whose inputs name the checkout's folder, which is another
+    assert planned <= {"all", "contrasts", "tables", "report"}  # whose inputs name the checkout's folder, which is another
