@@ -21,8 +21,8 @@ from sae_bench.evals.scr_and_tpp.eval_config import ScrAndTppEvalConfig
 from sae_bench.evals.sparse_probing import eval_output as probing
 from sae_bench.evals.sparse_probing.eval_config import SparseProbingEvalConfig
 
-from maskedsae.inference.contrasts import metric_of
 from maskedsae.inference.published import read_published
+from maskedsae.inference.questions import metric_of
 from maskedsae.report.tables import Table, make_tables
 from maskedsae.scores.metrics import ACHIEVED_L0, BESIDE_ABSORPTION, SCORED_L0
 from maskedsae.scores.table import Row, Scores
@@ -230,7 +230,7 @@ def rows_of(config: dict, number: Callable[[str, float, int, int, str], float]) 
 PUBLISHED = read_published(ROOT / "reference")
 KEYS = [metric.key for metric in shown_of(PAPER).report.metrics]
 BESIDE = [metric.key for metric in BESIDE_ABSORPTION]
-L0S = (ACHIEVED_L0, *SCORED_L0.values())
+L0S = (ACHIEVED_L0, *SCORED_L0.values(), "robustness.clean.l0")
 
 
 def paper_with(**changes) -> dict:
