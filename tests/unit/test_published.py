@@ -279,6 +279,7 @@ def test_only_this_is_not_compared():
     pythia = PUBLISHED.experiment["models"]["Pythia"]
     assert left_out(settings, paper | {"models": pythia | pythia["reading"]}) == {
         *("models.name", "models.path", "models.revision", "models.lm_batch", "models.gflop"),
+        "models.planted",  # a planted truth has none of the paper's names and layers
         *("corpus.subset", "corpus.revision", "corpus.files", "corpus.text_field"),
         *("tokens.separator", "tokens.heldout_contexts", "tokens.repeat"),
         *("training.dict_size", "training.step"),  # dict_size: that of the trainer is compared

@@ -42,12 +42,13 @@ SHARES = {
     "tpp.tpp_threshold_20_total_metric": (0.125, 0.25, 0.1875, 0.25, 0.1875, 0.25),
     "scr.scr_metric_threshold_20": (-0.125, 0.0, 0.0, 0.25, 0.375, -0.25),
     "quality.l0": (20.0, 40.0, 20.0, 40.0, 80.0, 80.0),
-    "ood.auc": (0.5, 0.5, 0.5, 0.5, 0.5, 0.5),
 }
 
 
 def golden(name: str) -> list[Table]:
     def number(model, p, l0, seed, key):
+        if key not in SHARES:  # no table shows it
+            return 0.5
         return SHARES[key][PLACES.index((p, l0))] + (0 if key == "quality.l0" else seed / 64)
 
     table = {"model": "pythia-160m-deduped"}
