@@ -12,7 +12,7 @@ from typing import Any
 
 from ..saes.settings import Trainer
 from .arms import ORACLE
-from .contrasts import Contrast, Question, Term
+from .contrasts import Contrast, Question, Term, metric_of
 from .decisions import ADDS, BETTER, EQUAL, HARMS, NO_GAIN, NOT_HERE, SUFFICES, UNDECIDED, WORSE, Decision, in_words
 from .published import Published, metrics_of
 from .settings import Shown
@@ -78,6 +78,9 @@ def _claim(shown: Shown, published: Published, entry: dict[str, Any], trainer: T
         return Claim(entry, trainer.name, (), f"{hub} is not part of this run")
     if published.departures(models[0], trainer, shown):
         return Claim(entry, trainer.name, (), "another experiment than the paper's")
+    lacking = [name for name in metrics_of(entry) if metric_of(shown, name).file not in models[0].scores]
+    if lacking:
+        return Claim(entry, trainer.name, (), f"saebench.evals does not ask for {', '.join(lacking)}")
     found = []
     for metric, difference in product(metrics_of(entry), entry["differences"]):
         terms = []
