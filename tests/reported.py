@@ -24,7 +24,7 @@ from maskedsae.report.figures.draw import draw
 from maskedsae.report.make import write_report_tables
 from maskedsae.report.settings import FigureSettings, PageSettings, StepSettings
 from maskedsae.saes.cells import Cell
-from maskedsae.scores.metrics import BESIDE_ABSORPTION, SCORED_L0, scored_l0
+from maskedsae.scores.metrics import BESIDE_ABSORPTION, ROBUSTNESS, SCORED_L0, scored_l0
 from maskedsae.scores.ood.datasets import LABELS
 from maskedsae.scores.ood.rows import Scored, write_scores
 from maskedsae.scores.table import Row, write_rows
@@ -91,6 +91,7 @@ def rows_of(config: dict) -> list[Row]:
         place = (cell.model, p, cell.l0, cell.seed)
         found = {metric.key: number(*place, i, cell.stream) for i, metric in enumerate(shown.report.metrics)}
         found |= {metric.key: number(*place, 10 + i, cell.stream) for i, metric in enumerate(BESIDE_ABSORPTION)}
+        found |= {metric.key: number(*place, 20 + i, cell.stream) for i, metric in enumerate(ROBUSTNESS)}
         found["quality.l0"] = achieved(cell, p)
         found |= {key: achieved(cell, p) + i for i, key in enumerate(SCORED_L0.values(), 1)}
         auc = number(*place, 9, cell.stream)

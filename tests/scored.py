@@ -21,9 +21,10 @@ from sae_bench.evals.scr_and_tpp.eval_config import ScrAndTppEvalConfig
 from sae_bench.evals.sparse_probing import eval_output as probing
 from sae_bench.evals.sparse_probing.eval_config import SparseProbingEvalConfig
 
+from maskedsae.inference.contrasts import metric_of
 from maskedsae.inference.published import read_published
 from maskedsae.report.tables import Table, make_tables
-from maskedsae.scores.metrics import ACHIEVED_L0, BESIDE_ABSORPTION
+from maskedsae.scores.metrics import ACHIEVED_L0, BESIDE_ABSORPTION, SCORED_L0
 from maskedsae.scores.table import Row, Scores
 from reported import PAPER, ROOT, cells_of, shown_of
 
@@ -212,12 +213,13 @@ def write_cell(folder: Path, **numbers: float) -> list[str]:
 def rows_of(config: dict, number: Callable[[str, float, int, int, str], float]) -> list[Row]:
     """scores.csv's rows of the cells that the tables need: number(model, p, l0, seed, metric), as SAEBench has it."""
     shown = shown_of(config)
-    keys = [metric.key for metric in shown.report.all_metrics] + [ACHIEVED_L0, "ood.auc"]
+    judged = [metric_of(shown, name) for name in shown.analysis.endpoints]
+    keys = [*(metric.key for metric in [*shown.report.all_metrics, *judged]), *L0S, "ood.auc"]
     rows = []
     for model in shown.models:
         source = f"results/{shown.run}/{model.name}/oracle.json"
         rows.append(Row(shown.run, model.name, "oracle", *[None] * 4, "oracle.auc", 0.9, source))
-    for cell, key in product(cells_of(config), keys):
+    for cell, key in product(cells_of(config), dict.fromkeys(keys)):
         p = shown.stream(cell.stream).p
         source = cell.folder / ("sae" if key == ACHIEVED_L0 else "scores") / f"{key.split('.')[0]}.json"
         about = (cell.run, cell.model, cell.stream, p, cell.trainer, cell.l0, cell.seed)
@@ -228,6 +230,7 @@ def rows_of(config: dict, number: Callable[[str, float, int, int, str], float]) 
 PUBLISHED = read_published(ROOT / "reference")
 KEYS = [metric.key for metric in shown_of(PAPER).report.metrics]
 BESIDE = [metric.key for metric in BESIDE_ABSORPTION]
+L0S = (ACHIEVED_L0, *SCORED_L0.values())
 
 
 def paper_with(**changes) -> dict:
@@ -241,7 +244,7 @@ def tables_of(number, config: dict = PAPER, **changes) -> dict[str, list[Table]]
 
 def plain(model: str, p: float, l0: int, seed: int, key: str) -> float:
     """Numbers that tell the cells of one seed apart; a masked SAE has l0 / (1 - p) latents active."""
-    if key == ACHIEVED_L0:
+    if key in L0S:
         return l0 / (1 - p)
     if key not in KEYS + BESIDE:
         return 0.6

@@ -14,10 +14,13 @@ from matplotlib.colors import to_rgba
 
 from maskedsae.activations.settings import Stream
 from maskedsae.experiment import outputs, settings
+from maskedsae.inference.arms import ORACLE
+from maskedsae.inference.contrasts import contrasts
+from maskedsae.inference.decisions import assays, decide
 from maskedsae.inference.paired import differences
 from maskedsae.inference.published import read_published
 from maskedsae.inference.settings import DifferenceSettings, TableSettings
-from maskedsae.inference.verdicts import NOT_TESTED, verdicts
+from maskedsae.inference.verdicts import NOT_TESTED, claims, verdicts
 from maskedsae.jobs.params import settings_of, spelled_out
 from maskedsae.report.figures import draw as drawing
 from maskedsae.report.html import table_html
@@ -58,12 +61,17 @@ LABELS = {
 LOOKS = looks(SHOWN.streams)
 STREAM_OF = {look.light: name for name, look in LOOKS.items()}
 METRICS = ("absorption", "explained_variance", "sparse_probing", "tpp", "scr")
+BESIDE = ("absorption_fraction", "split_features", "best_latent")
+SHOWN_METRICS = (METRICS[0], *BESIDE, *METRICS[1:])
+PLACES = {name: place for place, name in enumerate(METRICS)} | {name: 10 + i for i, name in enumerate(BESIDE)}
 
 
 def percent(stream: str, l0: float, place: int) -> float:
-    """As tables and figures have it: absorption (place 0) as what is not absorbed."""
+    """As tables and figures have it: absorption, full and fraction, as what is not absorbed; split features counted."""
     share = number(MODEL, P[stream], l0, 0, place, stream)
-    return 100 * (share if place else 1 - share)
+    if place == PLACES["split_features"]:
+        return share
+    return 100 * (1 - share if place in (PLACES["absorption"], PLACES["absorption_fraction"]) else share)
 
 
 def achieved(stream: str, l0: int) -> float:
@@ -93,9 +101,9 @@ def test_a_column_a_stream_each_with_its_own_numbers():
     (table,) = tables()["by-stream"]
     assert table.columns == tuple(ALIKE_NAMES)
     rows = table.block("paper") + table.block("further")
-    assert [row.metric for row in rows] == list(METRICS)
+    assert [row.metric for row in rows] == [*METRICS[:2], *BESIDE, *METRICS[2:]]  # the paper's two first
     for row in rows:
-        expected = [percent(stream, 20, METRICS.index(row.metric)) for stream in ALIKE_NAMES]
+        expected = [percent(stream, 20, PLACES[row.metric]) for stream in ALIKE_NAMES]
         assert [entry.mean for entry in row.entries] == pytest.approx(expected)
 
 
@@ -109,16 +117,17 @@ def test_all_are_compared_with_the_stream_without_corruption_at_equal_l0(name):
             found[row.metric, entry.stream.name, entry.l0, row.signed] = entry.mean
     streams = [stream for stream in ALIKE_NAMES if stream != "clean" or name == "by-stream"]
     metrics, l0s = (METRICS, L0S) if name == "by-l0" else (METRICS[:2], (20,))
+    metrics += ("absorption_fraction", "best_latent")  # and not a count, in which nothing gains points
     assert len(found) == 2 * len(metrics) * len(streams) * len(l0s)
     for (metric, stream, l0, gain), value in found.items():
         if stream == "clean" or l0 == 160:
             assert value is None
         else:
-            place = METRICS.index(metric)
+            place = PLACES[metric]
             baseline = percent("clean", achieved(stream, l0), place)  # which is linear in log l0
             assert value == pytest.approx(percent(stream, l0, place) - baseline if gain else baseline), (stream, l0)
     # What is not known is a dash, and nothing stands where nothing is compared.
-    dashes = {"by-l0": 2 * len(METRICS) * len(streams), "by-stream": 0}[name]
+    dashes = {"by-l0": 2 * len(metrics) * len(streams), "by-stream": 0}[name]
     assert len(re.findall(r"\| —(?= \|)", to_markdown([table]))) == dashes
     assert to_latex([table]).count(" & ---") == dashes
     assert table_html(table).count("<td>—</td>") == dashes
@@ -210,9 +219,9 @@ def test_every_setting_of_a_stream_is_in_its_words():
 
 def test_curves_are_of_their_own_stream(run):
     panels = run("metrics_nominal").axes
-    for place in range(5):
-        expected = {name: [(l0, percent(name, l0, place)) for l0 in L0S] for name in ALIKE_NAMES}
-        assert equal(curves(panels[place]), expected)
+    for panel, metric in zip(panels, SHOWN_METRICS, strict=False):  # then Gemma's
+        expected = {name: [(l0, percent(name, l0, PLACES[metric])) for l0 in L0S] for name in ALIKE_NAMES}
+        assert equal(curves(panel), expected)
     assert equal(
         curves(run("achieved_l0").axes[0]), {name: [(l0, achieved(name, l0) / l0) for l0 in L0S] for name in P}
     )
@@ -282,20 +291,17 @@ def test_points_of_the_tradeoff_have_their_own_names(run):
 
 
 def judged(config: dict) -> tuple[dict, set[str]]:
-    """The verdicts; and the streams whose rows were asked for."""
-    asked = set()
-
-    def interval(one: Path, other: Path) -> tuple[float, float]:
-        asked.update(path.parts[3] for path in (one, other))
-        return 0.02, 0.04
-
-    found = verdicts(shown_of(config), Scores(rows_of(config)), PUBLISHED, interval)
-    return {verdict.id: verdict for verdict in found}, asked
+    """The verdicts; and the streams that they are about."""
+    shown, scores = shown_of(config), Scores(rows_of(config))
+    asked = [question for claim in claims(shown, PUBLISHED) for question in claim.questions]
+    rows = contrasts(shown, scores, asked)
+    found = verdicts(shown, PUBLISHED, rows, decide(shown, rows, assays(shown, scores)))
+    return {verdict.id: verdict for verdict in found}, {term.stream for question in asked for term in question.terms}
 
 
 def test_claims_are_of_the_papers_own_two_streams():
     found, asked = judged(ALIKE)
-    assert asked == {"clean", "mask30", "oracle_rows.csv"}
+    assert asked == {"clean", "mask30", ORACLE}
     for claim, metric in (("tpp-pythia-20", 3), ("absorption-pythia", 0), ("probing-pythia-20", 2)):
         (difference,) = found[claim].differences
         assert difference.ours == pytest.approx(percent("mask30", 20, metric) - percent("clean", 20, metric))
@@ -310,10 +316,10 @@ def test_no_other_stream_stands_in_for_one_of_them(lost, p):
     streams = [stream for stream in ALIKE["streams"] if stream["name"] != lost]
     config = ALIKE | {"streams": streams, "tables": [table | {"streams": names} for table in ALIKE["tables"]]}
     found, asked = judged(config)
-    assert asked == set() if lost == "clean" else asked <= {"clean", "oracle_rows.csv"}
+    assert asked == (set() if lost == "clean" else {"clean"})
     for claim in ("tpp-pythia-20", "absorption-pythia", "ood-pythia"):
         assert found[claim].verdict == NOT_TESTED
-        assert re.fullmatch(rf"no \w+ at p = {p}, l0 = 20 in scores\.csv", found[claim].why)
+        assert found[claim].why == f"no stream of this run masks as the paper at p = {p}"
 
 
 def test_differences_are_taken_from_the_stream_without_corruption(tmp_path):
@@ -349,7 +355,7 @@ def page(tmp_path_factory) -> str:
 
 
 def test_the_page_says_what_each_is(page):
-    lead = re.search(r'<p class="lead">(.*?)</p>', page, re.DOTALL)[1]
+    lead = re.search(r'<p class="lead">.*?</p>\s*<p>(.*?)</p>', page, re.DOTALL)[1]
     assert lead.startswith(
         "20 sparse autoencoders, on activations of pythia-160m-deduped and gemma-2-2b, trained without masking, with a "
         "share p of the tokens replaced by “...” (p = 0 and 0.3), on “budget30” (masked, p = 0.3, clean context) or on "
@@ -366,10 +372,12 @@ def test_marks_on_the_page_have_the_figures_colours_and_stand_beside_the_right_n
     marks = re.findall(r"background:var\(--(stream\d)\)\"></span>([^<]*)</td>", page)
     expected = {(f"stream{place}", LABELS[name]) for place, name in enumerate(ALIKE_NAMES)}
     assert set(marks) == expected
-    # A row of differences for each SAE but the baseline's, and one for each SAE.
-    assert len(marks) == 16 + 20
-    for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
-        assert {f"stream{place}" for place in range(5)} <= set(re.findall(r"var\(--(\w+)\)", svg))
+    # A row of differences for each SAE but the baseline's, and two for each SAE: on clean text, and on scores' texts.
+    assert len(marks) == 16 + 20 + 20
+    every = set(range(len(ALIKE_NAMES)))
+    for name, svg in re.findall(r'<figure id="(\w+)".*?(<svg.*?</svg>)', page, re.DOTALL):
+        shown = {ALIKE_NAMES.index(name) for name in ("mask0", "mask30")} if name == "taken_apart" else every
+        assert {f"stream{place}" for place in shown} <= set(re.findall(r"var\(--(\w+)\)", svg)), name
 
 
 def test_numbers_on_the_page_stand_beside_the_right_names(page):

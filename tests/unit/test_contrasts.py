@@ -28,7 +28,7 @@ from maskedsae.inference.decisions import (
 from maskedsae.inference.settings import Shown
 from maskedsae.inference.statistics import estimate, holm, seeds_needed
 from maskedsae.jobs.errors import InputError
-from maskedsae.scores.metrics import ACHIEVED_L0
+from maskedsae.scores.metrics import ACHIEVED_L0, SCORED_L0
 from maskedsae.scores.table import Row, Scores
 from reported import PAPER, shown_of
 
@@ -80,7 +80,8 @@ def scores_of(shown: Shown, truth: Truth, noise: float = 0.3, world: int = 0) ->
                     achieved = l0 * freed * (1 + 0.01 * random.uniform())
                     score = truth(stream.name, trainer.name, achieved) + together[seed] + noise * random.normal()
                     about = (shown.run, MODEL, stream.name, stream.p, trainer.name, l0, seed)
-                    rows += [Row(*about, KEY, 1 - score / 100, "x"), Row(*about, ACHIEVED_L0, achieved, "x")]
+                    values = {KEY: 1 - score / 100, ACHIEVED_L0: achieved, SCORED_L0["absorption"]: 0.8 * achieved}
+                    rows += [Row(*about, key, value, "x") for key, value in values.items()]
     return Scores(rows)
 
 
@@ -127,7 +128,7 @@ def test_the_contrasts_take_a_difference_apart():
 
     rows, _ = found(study(40), truth)
     expected = {"nominal": 5.36, "budget": 3.36, "context": 2, "beyond_budget": 2, "matched": 2, "rest": 0}
-    expected |= {"control": 2, "less_control": 3.36}
+    expected |= {"matched_there": 2, "control": 2, "less_control": 3.36}
     assert list(rows) == list(CONTRASTS)
     for name, points in expected.items():
         assert rows[name].low < points < rows[name].high, name

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..inference.contrasts import Contrast, metric_of
+from ..inference.contrasts import Contrast, masked, metric_of
 from ..inference.decisions import ADDS, BETTER, EQUAL, HARMS, NO_GAIN, NOT_HERE, SUFFICES, UNDECIDED, WORSE
 from ..inference.settings import Shown
 from ..inference.verdicts import AS_CLAIMED, NOT_JUDGED, NOT_TESTED, OPPOSITE
@@ -21,9 +21,9 @@ CHIPS = {
 # Each verdict at equal l0, as the beginning of a sentence about scores.
 SAID = {
     ADDS: "Masking adds to what its sparsity would give:",
-    SUFFICES: "Sparsity suffices, a baseline of the same l0 scores as well:",
-    HARMS: "Masking harms, a baseline of the same l0 scores better:",
-    NO_GAIN: "There is no gain to explain:",
+    SUFFICES: "Sparsity suffices (a baseline of the same l0 scores as well, within the margin):",
+    HARMS: "Masking harms (a baseline of the same l0 scores better):",
+    NO_GAIN: "No gain at equal nominal l0 was shown, and at equal l0 there is none (within the margin):",
     UNDECIDED: "Undecided:",
     NOT_HERE: "Cannot be decided here, since this run does not show what is known of the score:",
 }
@@ -31,16 +31,16 @@ SAID = {
 # What each column of the page's table is.
 COLUMNS = {
     "nominal": "at equal nominal l0",
-    "matched": "at equal measured l0",
+    "matched": "at equal l0",
     "budget": "budget",
     "beyond_budget": "beyond budget",
     "context": "context",
-    "control": "under the control",
+    "control": "under the control trainer",
 }
 
 
 def answer(verdicts: dict[str, Any], shown: Shown) -> str:
-    """In one paragraph: does masking add to sparsity? For the first trainer, at each model's smallest nominal l0."""
+    """In one paragraph: does masking add to sparsity?"""
     least, seeds = shown.analysis.least_seeds, verdicts["data_seeds"]
     if not verdicts["decisions"]:
         return "This run compares no masked SAE with a baseline, so it decides nothing."
@@ -50,23 +50,31 @@ def answer(verdicts: dict[str, Any], shown: Shown) -> str:
             f"Undecided: this run has {many}, and a verdict needs at least {least}. What follows describes these SAEs "
             "and says nothing about others."
         )
-    sentences = []
-    for model, decisions in _first_of_each(verdicts["decisions"], shown).items():
-        about = f"{model}: " if len(shown.models) > 1 else ""
+    parts = []
+    for model, (question, decisions) in _headlines(verdicts["decisions"], shown).items():
+        said = []
         for verdict, words in SAID.items():
             named = [_label(shown, decision["endpoint"]) for decision in decisions if decision["verdict"] == verdict]
-            sentences += [f"{about}{words} {', '.join(named)}."] if named else []
-    question = verdicts["decisions"][0]["question"]
-    return f"{' '.join(sentences)} ({shown.trainers[0].name}, {question}, {seeds} data seeds.)"
+            said += [f"{words} {', '.join(named)}."] if named else []
+        parts.append(f"{model} ({question}): {' '.join(said)}")
+    return f"{' '.join(parts)} ({shown.trainers[0].name}, {seeds} data seeds.)"
 
 
-def _first_of_each(decisions: Sequence[dict[str, Any]], shown: Shown) -> dict[str, list[dict[str, Any]]]:
-    """{model: the first question's decision on each endpoint}."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for decision in decisions:
-        if decision["trainer"] == shown.trainers[0].name and decision["endpoint"] in shown.analysis.endpoints:
-            found.setdefault(decision["model"], {}).setdefault(decision["endpoint"], decision)
-    return {model: list(by_endpoint.values()) for model, by_endpoint in found.items()}
+def _headlines(decisions: Sequence[dict[str, Any]], shown: Shown) -> dict[str, tuple[str, list[dict[str, Any]]]]:
+    """{model: (question, its decisions)}: of the first trainer, at the smallest nominal l0, on the stream that all of the
+    model's tables show, or else the first."""
+    found = {}
+    for model in shown.models:
+        tables = [table for table in shown.tables if table.model == model.name]
+        asked = masked(shown, model.name)
+        asked.sort(key=lambda place: (not all(place[0].name in table.streams for table in tables), place[1]))
+        if asked and shown.baseline is not None:
+            (stream, l0), baseline = asked[0], shown.baseline.name
+            question = f"{stream.name}@{l0} - {baseline}@{l0}"
+            key = (model.name, shown.trainers[0].name, question)
+            own = [d for d in decisions if (d["model"], d["trainer"], d["question"]) == key]
+            found[model.name] = question, [d for d in own if d["endpoint"] in shown.analysis.endpoints]
+    return found
 
 
 def table(verdicts: dict[str, Any], contrasts: Sequence[Contrast], shown: Shown) -> list[dict[str, Any]]:
@@ -105,6 +113,8 @@ def declared(verdicts: dict[str, Any], contrasts: Sequence[Contrast], shown: Sho
     first = shown.trainers[0].name
     rows = []
     for name, endpoint in shown.analysis.endpoints.items():
+        if not any(row.endpoint == name for row in contrasts):
+            continue  # a score that no model of this run has
         needed = [
             row.seeds_needed
             for row in contrasts
@@ -135,7 +145,11 @@ def families(contrasts: Sequence[Contrast]) -> str:
     """How many tests each family has."""
     sizes = {(row.trainer, row.contrast): row.family for row in contrasts if row.family}
     largest = max(sizes.values(), default=0)
-    return f"{len(sizes)} families of up to {largest} tests each" if sizes else "no test, since there is one data seed"
+    return (
+        f"{len(sizes)} families of up to {largest} tests each"
+        if sizes
+        else "no test: one data seed, or nothing to compare"
+    )
 
 
 def _label(shown: Shown, endpoint: str) -> str:

@@ -11,8 +11,8 @@ ABSORPTION = (
 )
 NOISE = (
     "SAEBench's READMEs tell how far a score moved at most when one SAE was scored again with other seeds: TPP by 0.8 "
-    "points, SCR by 8, sparse probing by 3. Of SAEs trained with other seeds they say nothing, so nothing here is "
-    "judged by these numbers."
+    "points, SCR by 8, sparse probing by 3. Of SAEs trained with other seeds they say nothing. "
+    "Chanin (arXiv 2605.18229) finds TPP and SCR too noisy to use, so they are shown and not judged."
 )
 ONE_SEED = "Every number comes from one seed. Only further seeds would show how much of a difference is chance."
 NOMINAL_L0 = (

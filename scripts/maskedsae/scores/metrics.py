@@ -93,8 +93,8 @@ OOD = Metric("ood", "OOD AUC", "ood.auc", l0=SCORED_L0["OOD"])
 # How an SAE reads tokens that corruptions leave untouched (docs/robustness.md), and absorption of properties of tokens.
 ROBUSTNESS = (
     Metric("robust_latents", "Latents that Stay", "robustness.mean.jaccard"),
-    Metric("robust_variance", "Change of Variance", "robustness.mean.explained_variance_change"),
-    Metric("robust_probes", "Change of Probes", "robustness.mean.probe_auc_change"),
+    Metric("robust_variance", "Change in Explained Variance", "robustness.mean.explained_variance_change"),
+    Metric("robust_probes", "Change in Probe AUC", "robustness.mean.probe_auc_change"),
     Metric("parents", "Parents Found", "parents.mean.missed", inverted=True),
 )
 

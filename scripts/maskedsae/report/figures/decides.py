@@ -30,9 +30,9 @@ CONTRASTS = {
     "budget": "  of which budget",
     "context": "  of which context",
     "rest": "  of which neither alone",
-    "matched": "at equal measured l0",
+    "matched": "at equal l0",
     "beyond_budget": "beyond budget",
-    "control": "under the control",
+    "control": "under the control trainer",
 }
 
 
