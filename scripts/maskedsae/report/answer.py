@@ -61,8 +61,8 @@ def answer(verdicts: dict[str, Any], shown: Shown) -> str:
 
 
 def _headlines(decisions: Sequence[dict[str, Any]], shown: Shown) -> dict[str, tuple[str, list[dict[str, Any]]]]:
-    """{model: (question, its decisions)}: of the first trainer, at the smallest nominal l0, on the stream that all of the
-    model's tables show, or else the first."""
+    """{model: (question, its decisions)}: of the first trainer, at the smallest nominal l0, on the stream that all of
+    the model's tables show, or else the first."""
     found = {}
     for model in shown.models:
         tables = [table for table in shown.tables if table.model == model.name]

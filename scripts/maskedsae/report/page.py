@@ -50,7 +50,8 @@ def write_page(inputs: Inputs, settings: PageSettings, to: str | Path) -> None:
             raise InputError(f"{path}: missing: ask Snakemake for it, and its job says why it cannot be made")
     if not inputs["quality"]:
         raise InputError(
-            "configuration: tables and analysis.arms: both are empty, so the report has no SAE to show: add a table or an arm"
+            "configuration: tables and analysis.arms: both are empty, so the report has no SAE to show: add a table or "
+            "an arm"
         )
     environment = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined)
     template = environment.from_string(Path(_one(inputs, "template")).read_text())
