@@ -11,6 +11,7 @@ import torch
 from dictionary_learning.utils import load_dictionary
 from sklearn.metrics import f1_score
 
+from checkout import demo_config
 from checkout import snakemake_demo as snakemake
 from maskedsae.activations.language_models import LanguageModel, read_facts
 from maskedsae.scores.saebench.language_model import hooked_transformer
@@ -20,10 +21,13 @@ from maskedsae.text.tokens import Tokens
 LAYER = 1
 
 
-def test_it_trains_the_ten_saes_of_the_tables(demo_cells):
+def test_it_trains_the_ten_saes_of_the_tables_and_four_that_take_masking_apart(demo_cells):
     both = {(stream, l0) for stream in ("clean", "mask30") for l0 in (8, 20)}
     expected = {("pythia-demo", *cell) for cell in both | {("mask20", 8), ("mask50", 8)}}
     expected |= {("gemma-demo", *cell) for cell in both}
+    (more,) = demo_config()["analysis"]["baseline_l0"]
+    arms = {("clean", more), ("budget30", 8), ("context30", 8), ("fewer30", 8)}
+    expected |= {("pythia-demo", *cell) for cell in arms}
     assert demo_cells.keys() == expected
 
 
@@ -41,9 +45,10 @@ def test_saes_learned_something(demo_cells):
         assert quality["dead_latents"] < quality["latents"] / 2, cell
 
 
-def test_l0_on_clean_text_is_the_nominal_one_without_masks_and_higher_with_them(demo_cells):
-    """Masked positions need hardly any latents; a batch top-k gives their share to the others: about l0 / (1 - p)."""
-    shares = {"clean": 0, "mask20": 0.2, "mask30": 0.3, "mask50": 0.5}
+def test_l0_on_clean_text_is_higher_where_rows_of_masked_tokens_are_kept(demo_cells):
+    """They need hardly any latents; a batch top-k gives their share to the others: about l0 / (1 - p). Clean contexts
+    beside them change nothing of that, and neither do masked contexts without them."""
+    shares = {"clean": 0, "mask20": 0.2, "mask30": 0.3, "mask50": 0.5, "budget30": 0.3, "context30": 0, "fewer30": 0}
     for (_, stream, l0), folder in demo_cells.items():
         achieved = json.loads((folder / "sae" / "quality.json").read_text())["l0"]
         assert achieved == pytest.approx(l0 / (1 - shares[stream]), rel=0.12), (stream, l0)

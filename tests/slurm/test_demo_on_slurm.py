@@ -19,6 +19,7 @@ CUT = {
     "l0": [8],
     "l0_sets": [[8]],
     "tables": [{"name": "table1", "model": "pythia-demo", "streams": ["clean", "mask30"]}],
+    "analysis": {"arms": []},
     "training": {"tokens": 153_600},
     "world": {"language_models": demo_config()["world"]["language_models"][:1]},
 }

@@ -206,6 +206,9 @@ def test_a_score_that_saebench_is_not_asked_for_can_only_be_judged_if_it_is_take
     for name in ("absorption", "absorption_fraction"):
         assert refusal(deepcopy(config)) == f"configuration: analysis.endpoints: {name} {line} {name} to null here"
         config["analysis"]["endpoints"][name] = None
+    config["analysis"]["endpoints"]["absorbtion"] = None
+    assert "endpoints: absorbtion is not one of absorption, " in refusal(deepcopy(config))
+    del config["analysis"]["endpoints"]["absorbtion"]
     assert list(check(config).analysis.endpoints)[:3] == ["explained_variance", "sparse_probing", "ood"]
 
 

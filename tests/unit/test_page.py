@@ -143,18 +143,20 @@ def test_every_number_of_the_tables_is_in_scores_csv(page, file):
 
 def test_l0_on_clean_text_is_warned_of_above_five_percent_and_no_sooner(page):
     rows = re.findall(r'<td>(\d+)</td><td>([\d.]+)</td><td( class="off")?>([^<]*%)', page.source)
-    assert len(rows) == 10
+    assert len(rows) == 14
     for nominal, achieved, warned, off in rows:
         assert bool(warned) == (abs(float(achieved) / int(nominal) - 1) > 0.05), off
-    assert sum(bool(warned) for _, _, warned, _ in rows) == 6
-    assert "more than 5% off the nominal one for 6 of 10 SAEs: pythia-demo mask20 l0 8 (10.0)" in page.text
+    assert sum(bool(warned) for _, _, warned, _ in rows) == 9
+    assert "more than 5% off the nominal one for 9 of 14 SAEs: pythia-demo mask20 l0 8 (10.0)" in page.text
 
 
 def test_each_sae_stands_with_its_own_measures(page):
     """In the order of the grid; explained variance as it is, and not with a constant left out of account."""
     row = r'</span>([^<]*)</td>\s*<td>(\d+)</td><td>([\d.]+)</td>.*\s*<td>([\d.]+)</td><td class="number">([^<]*)<'
-    assert re.findall(row, page.source)[:6] == [
+    (more,) = DEMO["analysis"]["baseline_l0"]
+    assert re.findall(row, page.source)[:7] == [
         ("without masking", "8", "8.0", "0.900", "10 of 100"),
+        ("without masking", f"{more}", f"{more}.0", "0.900", "10 of 100"),
         ("without masking", "20", "20.0", "0.900", "10 of 100"),
         ("masked, p = 0.2", "8", "10.0", "0.900", "10 of 100"),
         ("masked, p = 0.3", "8", "11.4", "0.900", "10 of 100"),
@@ -265,10 +267,10 @@ def test_what_was_run_is_read_from_the_files_of_every_job_and_of_every_sae(confi
     assert steps["the demo's text"].files == ("demo/text.tsv",)
     assert steps["the demo's language models"].files == ("demo/gpt-neox.tsv", "demo/gemma-2.tsv")
     assert steps["tokens"].files == ("demo/pythia-demo/tokens.tsv", "demo/gemma-demo/tokens.tsv")
-    assert steps["SAEs"].files == tuple(f"train_{job.name}.tsv" for job in jobs) and len(jobs) == 6
+    assert steps["SAEs"].files == tuple(f"train_{job.name}.tsv" for job in jobs) and len(jobs) == 9
     provenance = {f"{cell.folder}/sae/provenance.json" for cell in cells_of(config)}
-    assert set(steps["SAEs"].provenance) == provenance and len(steps["SAEs"].provenance) == len(provenance) == 10
-    assert len(steps["probes"].files) == len(steps["SAEBench: scores"].files) == 10
+    assert set(steps["SAEs"].provenance) == provenance and len(steps["SAEs"].provenance) == len(provenance) == 14
+    assert len(steps["probes"].files) == len(steps["SAEBench: scores"].files) == 14
     assert [steps[words].gpus for words in ("SAEs", "SAEBench: scores", "probes", "tokens")] == [gpus, gpus, 0, 0]
 
 
@@ -289,7 +291,7 @@ def test_a_benchmark_file_that_is_gone_is_missed_on_the_page(tmp_path):
     ],
 )
 def test_a_run_of_one_stream_has_its_page(tmp_path, stream, words):
-    config = DEMO | {"streams": [stream]}
+    config = DEMO | {"streams": [stream], "analysis": DEMO["analysis"] | {"arms": []}}
     config["tables"] = [table | {"streams": [stream["name"]]} for table in DEMO["tables"][:2]]
     assert words in Page(make_page(tmp_path, config).read_text()).text
 

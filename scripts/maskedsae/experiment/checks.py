@@ -1,7 +1,8 @@
 """Refuses a wrong configuration before any job runs, with one line that names the key, the value and what to do."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import yaml
 
 from ..jobs.errors import InputError
 from ..saes.settings import Trainer
-from ..scores.metrics import NOT_JUDGED, endpoints
+from ..scores.metrics import SHOWN_ONLY, endpoints
 from ..scores.robustness.settings import RESERVED as RESERVED_CORRUPTIONS
 from ..scores.robustness.settings import damage_kinds
 from ..scores.saebench.names import EVALS, GIVES, K_VALUES, N_VALUES, PAIRED, PROBED
@@ -49,7 +50,7 @@ def check(config: dict[str, Any]) -> Configuration:
     _check_robustness(checked)
     _check_saebench(checked)
     _check_report(checked)
-    _check_analysis(checked)
+    _check_analysis(checked, config["analysis"]["endpoints"])
     for name in checked.trainers:
         _check_schedule(checked, checked.trainer_settings[name])
     return checked
@@ -304,7 +305,8 @@ def _check_report(config: Configuration) -> None:
             raise InputError(f"configuration: report.{key}: {shown} is none of saebench.{eval_name} ({asked})")
 
 
-def _check_analysis(config: Configuration) -> None:
+def _check_analysis(config: Configuration, named_endpoints: Iterable[str]) -> None:
+    """`named_endpoints`: with those that an overlay took out."""
     analysis, where = config.analysis, "configuration: analysis"
     baseline = [stream.name for stream in config.streams if stream.is_baseline]
     known: dict[str, tuple[Sequence[object], Sequence[object]]] = {
@@ -322,18 +324,18 @@ def _check_analysis(config: Configuration) -> None:
         _unique(f"analysis.{key}", named, "keep one")
     report = config.report
     known_scores = endpoints(report.explained_variance, report.n, report.k)
-    judged = [name for name in known_scores if name not in NOT_JUDGED]
-    for name in analysis.endpoints:
+    judged = [name for name in known_scores if name not in SHOWN_ONLY]
+    for name in named_endpoints:
         if name not in judged:
             close = get_close_matches(name, judged, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
             raise InputError(f"{where}.endpoints: {name} is not one of {', '.join(judged)}{hint}")
-        for eval_name, files in GIVES.items():
-            if known_scores[name].file in files and eval_name not in config.saebench.asked:
-                raise InputError(
-                    f"{where}.endpoints: {name} is a score of {eval_name}, which saebench.evals does not ask for: "
-                    f"add it there, or set {name} to null here"
-                )
+    for name, (eval_name, files) in product(analysis.endpoints, GIVES.items()):
+        if known_scores[name].file in files and eval_name not in config.saebench.asked:
+            raise InputError(
+                f"{where}.endpoints: {name} is a score of {eval_name}, which saebench.evals does not ask for: add it "
+                f"there, or set {name} to null here"
+            )
     for l0 in analysis.baseline_l0:
         if l0 in config.l0:
             raise InputError(f"{where}.baseline_l0: {l0} is in l0 already: take it out here")

@@ -12,6 +12,7 @@ from .equal_l0 import at_l0
 from .settings import Shown
 
 SAME_L0 = 0.01  # l0s that differ by less than this share count as one: topk's, for example
+GAP = 1.6  # of the baseline's l0s around another: further apart, a straight line between them is too far off the curve
 
 # By what the language model reads, and which rows are kept. In `paper` the rows of touched tokens take their share of
 # the latents' budget, and the corrupted context changes the others' rows. Each other arm lacks one of the two, or both.
@@ -47,7 +48,7 @@ class MissingError(Exception):
 
 @dataclass(frozen=True)
 class Values:
-    """Scores by data seed: the mean over the initial weights that share a stream, so that n counts independent data."""
+    """Scores by data seed: the mean over the initial weights that share a stream."""
 
     shown: Shown
     scores: Scores
@@ -78,12 +79,15 @@ class Values:
         heights = zip(*(self.of(baseline, metric) for baseline in baselines), strict=True)
         found = []
         for l0, l0s, values in zip(self.l0(sae, l0_key), curves, heights, strict=True):
-            value = at_l0(_to_the_end(l0, l0s), l0s, values)
+            near = _to_the_end(l0, l0s)
+            value = at_l0(near, l0s, values)
             if value is None:
-                raise MissingError(
-                    f"its l0 of {l0:.1f} is beyond the baseline's ({min(l0s):.1f} to {max(l0s):.1f}): add to "
-                    "analysis.baseline_l0"
-                )
+                what = f"is beyond the baseline's ({min(l0s):.1f} to {max(l0s):.1f})"
+                raise MissingError(f"its l0 of {l0:.1f} {what}: add to analysis.baseline_l0")
+            below, above = max(known for known in l0s if known <= near), min(known for known in l0s if known >= near)
+            if above / below > GAP:
+                what = f"lies between the baseline's {below:.1f} and {above:.1f}, which are too far apart"
+                raise MissingError(f"its l0 of {l0:.1f} {what}: add to analysis.baseline_l0")
             found.append(value)
         return found
 

@@ -8,9 +8,10 @@ from ..jobs.files import write_json
 from ..jobs.log import log
 from ..jobs.typed import plain
 from ..scores.table import Scores, read_rows
-from .contrasts import contrasts, metric_of, write_contrasts
+from .contrasts import contrasts, write_contrasts
 from .decisions import assays, decide
 from .published import read_published
+from .questions import metric_of
 from .settings import Shown
 from .verdicts import claims, verdicts
 

@@ -12,19 +12,29 @@ from typing import Any
 
 from ..saes.settings import Trainer
 from .arms import ORACLE
-from .contrasts import Contrast, Question, Term, metric_of
-from .decisions import ADDS, BETTER, EQUAL, HARMS, NO_GAIN, NOT_HERE, SUFFICES, UNDECIDED, WORSE, Decision, in_words
+from .contrasts import Contrast
+from .decisions import (
+    ADDS,
+    BETTER,
+    HARMS,
+    NO_GAIN,
+    NOT_HERE,
+    NOT_JUDGED,
+    SUFFICES,
+    TOO_NOISY,
+    UNDECIDED,
+    WORSE,
+    Decision,
+    in_words,
+)
 from .published import Published, metrics_of
+from .questions import Question, Term, metric_of
 from .settings import Shown
 
-AS_CLAIMED, OPPOSITE, NOT_TESTED, NOT_JUDGED = "as claimed", "not as claimed", "not tested", "shown, not judged"
-TOO_NOISY = "TPP and SCR change too much from one evaluation to the next to be judged (Chanin, arXiv 2605.18229)"
+AS_CLAIMED, OPPOSITE, NOT_TESTED = "as claimed", "not as claimed", "not tested"
 
 # A claim about several differences has the first of these that one of them has.
 WEAKEST_FIRST = (OPPOSITE, HARMS, NOT_HERE, UNDECIDED, NO_GAIN, SUFFICES, ADDS, AS_CLAIMED)
-
-# What a direction says about a difference: the verdicts on it that agree.
-AGREES = {"up": (BETTER,), "down": (WORSE,), "not_worse": (BETTER, EQUAL), "none": (EQUAL,)}
 
 
 @dataclass(frozen=True)
@@ -135,13 +145,14 @@ def _verdict(
         pairs = list(zip(found, rows, strict=True))
         pairs = [(decision, row) for decision, row in pairs if decision.endpoint in shown.analysis.endpoints]
         judged = [decision for decision, _ in pairs]
-        agrees = [_agrees(entry["direction"], decision) for decision in judged]
+        agrees = [_agrees(entry["direction"], *pair, shown.analysis.alpha) for pair in pairs]
         verdict = _weakest(agrees) if agrees else NOT_JUDGED
         why = _why(*pairs[agrees.index(verdict)]) if agrees else TOO_NOISY
         if len(judged) < len(found) and verdict != OPPOSITE:  # one judged difference can refute what is said of all
             verdict, why = NOT_JUDGED, TOO_NOISY
-        names = [name for name in judged[0].by if all(name in decision.by for decision in judged)] if judged else []
-        by = {name: _weakest([decision.by[name] for decision in judged]) for name in names}
+        if all(_of_one_masked_sae(question) for question in claim.questions):
+            names = [name for name in judged[0].by if all(name in decision.by for decision in judged)] if judged else []
+            by = {name: _weakest([decision.by[name] for decision in judged]) for name in names}
     several = len(metrics_of(entry)) > 1
     asked = list(product(metrics_of(entry), entry["differences"]))[: len(rows)]
     differences = tuple(
@@ -157,10 +168,20 @@ def _verdict(
     return Verdict(**quoted, trainer=claim.trainer, verdict=verdict, why=why, by=by, differences=differences)
 
 
-def _agrees(direction: str, decision: Decision) -> str:
-    if decision.nominal in (UNDECIDED, NOT_HERE):
-        return decision.nominal
-    return AS_CLAIMED if decision.nominal in AGREES[direction] else OPPOSITE
+def _of_one_masked_sae(question: Question) -> bool:
+    """A masked SAE less its baseline; of other differences "masking adds" would say nothing."""
+    more, *less = question.terms
+    return len(less) == 1 and more.stream != ORACLE
+
+
+def _agrees(direction: str, decision: Decision, nominal: Contrast, alpha: float) -> str:
+    found, within = decision.nominal, nominal.equivalence_holm_p < alpha
+    if found == NOT_HERE or (found == UNDECIDED and not (within and decision.judged)):
+        return found
+    if direction == "none":
+        return AS_CLAIMED if within else OPPOSITE
+    agrees = {"up": found == BETTER, "down": found == WORSE, "not_worse": found != WORSE or within}
+    return AS_CLAIMED if agrees[direction] else OPPOSITE
 
 
 def _why(decision: Decision, nominal: Contrast) -> str:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..inference.contrasts import Contrast, masked, metric_of
-from ..inference.decisions import ADDS, BETTER, EQUAL, HARMS, NO_GAIN, NOT_HERE, SUFFICES, UNDECIDED, WORSE
+from ..inference.contrasts import Contrast
+from ..inference.decisions import ADDS, BETTER, EQUAL, HARMS, NO_GAIN, NOT_HERE, NOT_JUDGED, SUFFICES, UNDECIDED, WORSE
+from ..inference.questions import headline, metric_of, question
 from ..inference.settings import Shown
-from ..inference.verdicts import AS_CLAIMED, NOT_JUDGED, NOT_TESTED, OPPOSITE
+from ..inference.verdicts import AS_CLAIMED, NOT_TESTED, OPPOSITE
+from .contents import CONTRASTS
 from .tables import rounded
 from .writers import signed
 
@@ -21,22 +23,15 @@ CHIPS = {
 # Each verdict at equal l0, as the beginning of a sentence about scores.
 SAID = {
     ADDS: "Masking adds to what its sparsity would give:",
-    SUFFICES: "Sparsity suffices (a baseline of the same l0 scores as well, within the margin):",
+    SUFFICES: "Sparsity suffices (a baseline of the same l0 scores the same, within the margin):",
     HARMS: "Masking harms (a baseline of the same l0 scores better):",
-    NO_GAIN: "No gain at equal nominal l0 was shown, and at equal l0 there is none (within the margin):",
+    NO_GAIN: "There is no gain to explain (within the margin at equal nominal l0 and at equal l0):",
     UNDECIDED: "Undecided:",
     NOT_HERE: "Cannot be decided here, since this run does not show what is known of the score:",
 }
 
-# What each column of the page's table is.
-COLUMNS = {
-    "nominal": "at equal nominal l0",
-    "matched": "at equal l0",
-    "budget": "budget",
-    "beyond_budget": "beyond budget",
-    "context": "context",
-    "control": "under the control trainer",
-}
+# The columns of the page's table.
+COLUMNS = {name: words for name, words in CONTRASTS.items() if name not in ("matched_there", "rest")}
 
 
 def answer(verdicts: dict[str, Any], shown: Shown) -> str:
@@ -51,29 +46,25 @@ def answer(verdicts: dict[str, Any], shown: Shown) -> str:
             "and says nothing about others."
         )
     parts = []
-    for model, (question, decisions) in _headlines(verdicts["decisions"], shown).items():
+    for model, (asked, decisions) in _headlines(verdicts["decisions"], shown).items():
         said = []
         for verdict, words in SAID.items():
             named = [_label(shown, decision["endpoint"]) for decision in decisions if decision["verdict"] == verdict]
             said += [f"{words} {', '.join(named)}."] if named else []
-        parts.append(f"{model} ({question}): {' '.join(said)}")
+        parts.append(f"{model} ({asked}): {' '.join(said)}")
     return f"{' '.join(parts)} ({shown.trainers[0].name}, {seeds} data seeds.)"
 
 
 def _headlines(decisions: Sequence[dict[str, Any]], shown: Shown) -> dict[str, tuple[str, list[dict[str, Any]]]]:
-    """{model: (question, its decisions)}: of the first trainer, at the smallest nominal l0, on the stream that all of
-    the model's tables show, or else the first."""
+    """{model: (question, its decisions)}, of the first trainer."""
     found = {}
     for model in shown.models:
-        tables = [table for table in shown.tables if table.model == model.name]
-        asked = masked(shown, model.name)
-        asked.sort(key=lambda place: (not all(place[0].name in table.streams for table in tables), place[1]))
-        if asked and shown.baseline is not None:
-            (stream, l0), baseline = asked[0], shown.baseline.name
-            question = f"{stream.name}@{l0} - {baseline}@{l0}"
-            key = (model.name, shown.trainers[0].name, question)
+        if place := headline(shown, model.name):
+            stream, l0 = place
+            asked = question(shown, model.name, shown.trainers[0].name, "", stream.name, l0).name
+            key = (model.name, shown.trainers[0].name, asked)
             own = [d for d in decisions if (d["model"], d["trainer"], d["question"]) == key]
-            found[model.name] = question, [d for d in own if d["endpoint"] in shown.analysis.endpoints]
+            found[model.name] = asked, [d for d in own if d["endpoint"] in shown.analysis.endpoints]
     return found
 
 
@@ -142,14 +133,13 @@ def declared(verdicts: dict[str, Any], contrasts: Sequence[Contrast], shown: Sho
 
 
 def families(contrasts: Sequence[Contrast]) -> str:
-    """How many tests each family has."""
-    sizes = {(row.trainer, row.contrast): row.family for row in contrasts if row.family}
-    largest = max(sizes.values(), default=0)
-    return (
-        f"{len(sizes)} families of up to {largest} tests each"
-        if sizes
-        else "no test: one data seed, or nothing to compare"
-    )
+    """How many tests each family has, at most."""
+    sizes: dict[str, int] = {}
+    for row in contrasts:
+        if row.tests:
+            sizes[row.family] = max(sizes.get(row.family, 0), row.tests)
+    found = [f"{family}: up to {size}" for family, size in sizes.items()]
+    return "; ".join(found) if found else "no test: one data seed, or nothing to compare"
 
 
 def _label(shown: Shown, endpoint: str) -> str:

@@ -14,6 +14,18 @@ FIGURES = {
     "training": "Training curves",
 }
 
+# Contrasts in words: first the paper's comparison and its parts, then what is left to masking.
+CONTRASTS = {
+    "nominal": "at equal nominal l0",
+    "budget": "  of which budget",
+    "context": "  of which context",
+    "rest": "  of which neither alone",
+    "matched": "at equal l0",
+    "matched_there": "at equal l0, on its texts",
+    "beyond_budget": "beyond budget",
+    "control": "under the control trainer",
+}
+
 # Those that show all trainers side by side; of the others each trainer has its own.
 OF_ALL_TRAINERS = ("decides", "taken_apart")
 

@@ -1,5 +1,6 @@
 """report.html: one self-contained file, from scores.csv, figures and the records of the run."""
 
+from collections import Counter
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ..inference.contrasts import read_contrasts
 from ..inference.equal_l0 import TOLERANCE
 from ..inference.published import read_published
 from ..inference.settings import Shown
+from ..inference.verdicts import NOT_TESTED
 from ..jobs.errors import InputError
 from ..jobs.files import read_json, read_list, write_bytes
 from ..jobs.log import log
@@ -74,6 +76,7 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
     saes = records.read_saes(list(inputs["quality"]))
     verdicts, contrasts = read_json(_one(inputs, "verdicts")), read_contrasts(_one(inputs, "contrasts"))
     found = [claim["verdict"] for claim in verdicts["claims"]]
+    untested = _untested(verdicts["claims"])
     published = read_published(Path(inputs["published"][0]).parent)
     tables = make_tables(shown, scores, published)
     steps = [
@@ -93,7 +96,8 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "declared": answer.declared(verdicts, contrasts, shown),
         "analysis": shown.analysis,
         "families": answer.families(contrasts),
-        "verdicts": [_claim(claim) for claim in verdicts["claims"]],
+        "verdicts": [_claim(claim, untested) for claim in verdicts["claims"]],
+        "untested": untested.items(),
         "counts": [(kind, color, found.count(kind)) for kind, color in answer.CHIPS.items() if kind in found],
         "departures": published.departures_of_run(shown),
         "figures": _figures(inputs, settings, palette),
@@ -138,13 +142,22 @@ def _figures(inputs: Inputs, settings: PageSettings, palette: html.Palette) -> d
     return figures
 
 
-def _claim(claim: dict[str, Any]) -> dict[str, Any]:
-    """With one difference, its numbers; with several, their range."""
+def _untested(claims: list[dict[str, Any]]) -> dict[str, int]:
+    """Why claims are not tested by this run, where several have one reason: how many. What no run can settle has a
+    reason of its own."""
+    why = Counter(claim["why"] for claim in claims if claim["verdict"] == NOT_TESTED and claim["model"])
+    return {words: count for words, count in why.items() if count > 1}
+
+
+def _claim(claim: dict[str, Any], untested: dict[str, int]) -> dict[str, Any]:
+    """With one difference, its numbers; with several, their range. No reason that stands above the table."""
     ours = [difference["ours"] for difference in claim["differences"] if difference["ours"] is not None]
     printed = [difference["published"] for difference in claim["differences"] if difference["published"] is not None]
     stated = signed(claim["stated"]) if claim["stated"] else _range(printed)
     by = [(answer.COLUMNS[name], verdict, answer.CHIPS[verdict]) for name, verdict in claim["by"].items()]
-    return claim | {"ours": _range(ours), "paper": stated, "chip": answer.CHIPS[claim["verdict"]], "by": by}
+    why = "" if claim["why"] in untested else claim["why"]
+    chip = answer.CHIPS[claim["verdict"]]
+    return claim | {"ours": _range(ours), "paper": stated, "chip": chip, "why": why, "by": by}
 
 
 def _range(values: list[float]) -> str:

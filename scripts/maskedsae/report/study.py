@@ -16,7 +16,7 @@ from ..inference.contrasts import Contrast, read_contrasts
 from ..jobs.errors import InputError
 from ..jobs.files import read_json, write_bytes
 from ..jobs.log import log
-from ..scores.metrics import ACHIEVED_L0
+from ..scores.metrics import ACHIEVED_L0, SCORED_L0
 from ..scores.table import read_rows, write_rows
 from .tables import rounded
 from .writers import signed
@@ -40,7 +40,7 @@ def _copy(run: Path, to: Path) -> None:
         if not (run / name).exists():
             raise InputError(f"{run / name}: missing: finish the run first (make study)")
     to.mkdir(parents=True, exist_ok=True)
-    kept = {ACHIEVED_L0, *read_json(run / "verdicts.json")["metrics"].values()}
+    kept = {ACHIEVED_L0, *read_json(run / "verdicts.json")["metrics"].values(), *SCORED_L0.values()}
     write_rows(to / "scores.csv", [row for row in read_rows(run / "scores.csv") if row.metric in kept])
     for name in names:
         shutil.copyfile(run / name, to / Path(name).name)
@@ -60,7 +60,10 @@ class Run:
 
     @cached_property
     def contrasts(self) -> list[Contrast]:
-        return read_contrasts(self.folder / "contrasts.csv")
+        rows = read_contrasts(self.folder / "contrasts.csv")
+        if len({row.model for row in rows}) > 1:
+            raise InputError(f"{self.folder}/contrasts.csv: of several models: a run of the study has one")
+        return rows
 
     @cached_property
     def verdicts(self) -> dict[str, Any]:

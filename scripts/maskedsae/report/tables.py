@@ -215,9 +215,9 @@ class _Maker:
         return lines
 
     def baseline_at(self, stream: Stream, l0: int, seed: int, metric: Metric) -> float | None:
-        """Interpolated between all baseline SAEs of this model and seed that some table shows."""
+        """Interpolated between all baseline SAEs of this model and seed, as for contrasts."""
         assert self.baseline is not None
-        l0s = self.shown.l0s(self.model.name, self.baseline.name)
+        l0s = self.shown.compared_l0s(self.model.name, self.baseline)
         baselines = [self.cell(self.baseline, baseline_l0, seed) for baseline_l0 in l0s]
         value = baseline_at_l0_of(self.cell(stream, l0, seed), baselines, metric.key, self.scores)
         return None if value is None else metric.scaled(value)

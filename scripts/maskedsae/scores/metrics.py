@@ -86,24 +86,29 @@ BESIDE_ABSORPTION = (
     ),
     Metric("best_latent", "Best Single Latent", "letters.best_latent_f1", l0=SCORED_L0["absorption"]),
 )
-NOT_JUDGED = ("tpp", "scr")  # shown only: docs/inference.md
+
+SHOWN_ONLY = ("tpp", "scr")  # never judged: docs/inference.md
 
 OOD = Metric("ood", "OOD AUC", "ood.auc", l0=SCORED_L0["OOD"])
 
 # How an SAE reads tokens that corruptions leave untouched (docs/robustness.md), and absorption of properties of tokens.
+_READ = "robustness.clean.l0"
 ROBUSTNESS = (
-    Metric("robust_latents", "Latents that Stay", "robustness.mean.jaccard"),
-    Metric("robust_variance", "Change in Explained Variance", "robustness.mean.explained_variance_change"),
-    Metric("robust_probes", "Change in Probe AUC", "robustness.mean.probe_auc_change"),
-    Metric("parents", "Parents Found", "parents.mean.missed", inverted=True),
+    Metric("robust_latents", "Latents that Stay", "robustness.mean.jaccard", l0=_READ),
+    Metric("robust_probes", "Change in Probe AUC", "robustness.mean.probe_auc_change", l0=_READ),
+    Metric("parents", "Token Parents Found", "parents.mean.missed", inverted=True, l0=_READ),
+    Metric("parents_absorption", "Token Parents, Full", "parents.mean.full_absorption", inverted=True, l0=_READ),
+    Metric("parents_fraction", "Token Parents, Fraction", "parents.mean.absorption_fraction", inverted=True, l0=_READ),
 )
 
 # Of planted truths (scores/planted.json).
+_COUNTED = "planted.l0"
 PLANTED = (
-    Metric("planted_parents", "Parents Found", "planted.missed", inverted=True),
-    Metric("planted_fraction", "Absorption Fraction", "planted.absorption_fraction", inverted=True),
-    Metric("planted_children", "Children's Cosine", "planted.children_cosine"),
-    Metric("planted_variance", "Explained Variance", "planted.explained_variance"),
+    Metric("planted_parents", "Parents Found", "planted.missed", inverted=True, l0=_COUNTED),
+    Metric("planted_absorption", "Not Absorbed", "planted.absorbed", inverted=True, l0=_COUNTED),
+    Metric("planted_fraction", "Fraction Not Absorbed", "planted.absorption_fraction", inverted=True, l0=_COUNTED),
+    Metric("planted_children", "Children's Cosine", "planted.children_cosine", l0=_COUNTED),
+    Metric("planted_variance", "Variance Explained", "planted.explained_variance", l0=_COUNTED),
 )
 
 

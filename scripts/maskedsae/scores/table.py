@@ -70,7 +70,7 @@ BOUNDS = {
     r"parents\..*\.(missed|precision|recall|f1|missed_and_absorbed|absorbed_of_missed|full_absorption)": SHARE,
     r"parents\..*\.absorption_fraction": SHARE,
     r"planted\.(at_.*\.)?(missed(_alone)?|\w+_recovered)": SHARE,
-    r"planted\.(at_.*\.)?\w+_cosine": DIFFERENCE,
+    r"planted\.(at_.*\.)?(\w+_cosine|absorbed)": DIFFERENCE,
     r"planted\.(at_.*\.)?explained_variance": (float("-inf"), 1),
     r"planted\.(at_.*\.)?l0(_on_filler)?": (0, float("inf")),
 }

@@ -61,7 +61,7 @@ class PlantedStream:
         one, other = torch.from_numpy(uniforms(truth.seed, [block], 2 * self.block_rows)[0]).split(self.block_rows)
         touched = one < corruption.p
         if self.stream.context == "corrupted":
-            broken = other < truth.planted.broken
+            broken = other < (truth.planted.broken if corruption.p else 0.0)
             children = truth.families.flatten()
             others = truth.features(self.block_rows, Draw.OTHER_ROWS, block)
             features[:, children] = torch.where(broken[:, None], others[:, children], features[:, children])

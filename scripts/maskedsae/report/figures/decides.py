@@ -13,27 +13,18 @@ from matplotlib.patches import Patch
 
 from ...activations.settings import Stream
 from ...inference.arms import Sae, Values, arm_of
-from ...inference.contrasts import Contrast, metric_of
+from ...inference.contrasts import Contrast
+from ...inference.questions import masked, metric_of, question
 from ...inference.settings import Shown, ShownModel
 from ...inference.statistics import estimate
 from ...saes.settings import Trainer
 from ...scores.metrics import Metric
 from ...scores.table import Scores
+from ..contents import CONTRASTS
 from ..style import GRID, INK, MUTED, Look, label, looks
 from .panels import NOTE_LETTERS, l0_axis, new_figure
 
 COLUMNS = 3  # where one trainer is shown
-
-# Of a score less the baseline's: first the paper's comparison and its parts, then what each evidence leaves to masking.
-CONTRASTS = {
-    "nominal": "at equal nominal l0",
-    "budget": "  of which budget",
-    "context": "  of which context",
-    "rest": "  of which neither alone",
-    "matched": "at equal l0",
-    "beyond_budget": "beyond budget",
-    "control": "under the control trainer",
-}
 
 
 @dataclass(frozen=True)
@@ -108,10 +99,12 @@ def taken_apart(shown: Shown, rows: Sequence[Contrast], note: str) -> Figure:
         panel.axes.axvspan(-margin, margin, color=GRID, alpha=0.8, linewidth=0, zorder=0)
         panel.axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
         asked = list(_asked(shown, panel.model.name))
-        for place, (stream, question) in enumerate(asked):
+        for place, (stream, l0) in enumerate(asked):
+            about = (panel.model.name, panel.trainer.name, panel.name)
+            name_of_question = question(shown, *about, stream.name, l0).name
             shift = 0.5 * (place - (len(asked) - 1) / 2) / len(asked)
             for line, name in enumerate(names):
-                row = known.get((panel.model.name, panel.trainer.name, panel.name, question, name))
+                row = known.get((*about, name_of_question, name))
                 if row is not None and row.n:
                     bars = None if np.isnan(row.low) else [[row.mean - row.low], [row.high - row.mean]]
                     look = seen[stream.name].line | {"linestyle": "none", "markersize": 4}
@@ -134,14 +127,12 @@ def taken_apart(shown: Shown, rows: Sequence[Contrast], note: str) -> Figure:
     return figure
 
 
-def _asked(shown: Shown, model: str) -> Iterator[tuple[Stream, str]]:
-    """The masked streams, each with its question at the smallest nominal l0 that it has with the baseline."""
-    assert shown.baseline is not None
-    baseline = shown.compared_l0s(model, shown.baseline)
-    for stream in shown.streams:
-        l0s = [l0 for l0 in shown.compared_l0s(model, stream) if l0 in baseline]
-        if arm_of(stream) == "paper" and l0s:
-            yield stream, f"{stream.name}@{l0s[0]} - {shown.baseline.name}@{l0s[0]}"
+def _asked(shown: Shown, model: str) -> Iterator[tuple[Stream, int]]:
+    """The masked streams, each with the smallest nominal l0 that it has with the baseline."""
+    found: dict[str, tuple[Stream, int]] = {}
+    for stream, l0 in masked(shown, model):
+        found.setdefault(stream.name, (stream, l0))
+    yield from found.values()
 
 
 def _panels(

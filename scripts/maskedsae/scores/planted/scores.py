@@ -18,6 +18,7 @@ from ...jobs.files import write_json
 from ...jobs.log import log
 from ...saes.cells import Cell
 from ..ood.latents import Encoder
+from ..robustness.latents import with_l0
 from .settings import PlantedScoring
 
 RECOVERED = 0.9  # cosine from which a feature counts as found
@@ -85,7 +86,8 @@ class HeldOutTruth:
         """How often a parent's latent is silent though the parent is active: beside a child, and without any. More
         beside a child is absorption."""
         silent = active[:, latents[: self.planted.parents]] == 0
-        return {"missed": mean(silent[self.beside]), "missed_alone": mean(silent[self.alone])}
+        beside, alone = mean(silent[self.beside]), mean(silent[self.alone])
+        return {"missed": beside, "missed_alone": alone, "absorbed": beside - alone}
 
     def absorption_fraction(self, active: torch.Tensor, latents: torch.Tensor, decoder: torch.Tensor) -> float:
         """Where a parent and a child are active: how much of the parent's direction the active children's latents put
@@ -108,14 +110,10 @@ class HeldOutTruth:
         if threshold is None or (threshold != threshold[0]).any():
             return
         targets = {"nominal": float(l0)} | {f"freed_{100 * p:g}": l0 / (1 - p) for p in rates}
-        sae.weights["threshold"] = torch.zeros_like(threshold)
-        sizes = sae(self.rows).flatten()
         for name, target in targets.items():
-            count = min(round(target * len(self.rows)), len(sizes) - 1)
-            sae.weights["threshold"] = sizes.topk(count + 1).values[-1].expand_as(threshold)
-            for key, value in self.scores(sae).items():
-                yield f"at_{name}.{key}", value
-        sae.weights["threshold"] = threshold
+            if (reset := with_l0(sae, self.rows, target)) is not None:
+                for key, value in self.scores(reset).items():
+                    yield f"at_{name}.{key}", value
 
 
 def mean(values: torch.Tensor) -> float:
