@@ -206,6 +206,17 @@ def test_another_experiment_tests_no_claim(change):
     assert found["tpp-pythia-20",].why == "another experiment than the paper's"
 
 
+def test_a_claim_about_an_eval_that_is_not_asked_for_is_not_tested():
+    config = EIGHT | {"tables": [], "saebench": EIGHT["saebench"] | {"evals": ["absorption", "core", "sparse_probing"]}}
+    config["analysis"] = EIGHT["analysis"] | {"arms": ["mask20", "mask30", "mask50"]}
+    found = judged(config=config)
+    assert (found["tpp-pythia-20",].verdict, found["tpp-pythia-20",].why) == (
+        NOT_TESTED,
+        "saebench.evals does not ask for tpp",
+    )
+    assert found["ood-gap-pythia",].verdict == AS_CLAIMED
+
+
 def test_a_demo_tests_no_claim():
     assert {verdict.verdict for verdict in judged(demo=True).values()} == {NOT_TESTED}
 
