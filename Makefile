@@ -21,7 +21,7 @@ demo: env
 	@cat results/demo/summary.txt
 	@echo "The report: results/demo/report.html"
 
-STUDY := planted language_model
+STUDY := planted language-model
 study: env
 	for run in $(STUDY); do $(BIN)/snakemake --profile profiles/local --configfile profiles/study/$$run.yaml || exit; done
 	PYTHONPATH=scripts $(BIN)/python scripts/study.py report/study.md docs/study $(STUDY:%=results/%)

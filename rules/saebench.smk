@@ -1,8 +1,8 @@
 # saebench_data:  the texts that SAEBench's evals read, in their form. Needs no GPU, but the network, unless the
 #                 configuration asks for stand-ins.
 # saebench_model: what all SAEs of a model share in SAEBench's evals: first-letter probes, activations, class probes.
-# saebench:       the five scores of one SAE, and its explained variance; one job, so that the language model and
-#                 most libraries are loaded once.
+# saebench:       the scores of one SAE by the evals that are asked for; one job, so that the language model and most
+#                 libraries are loaded once.
 
 
 rule saebench_data:
@@ -59,7 +59,7 @@ rule saebench:
         config=f"{Cell.FOLDER}/sae/config.json",
         sums=f"{Cell.FOLDER}/sae/SHA256SUMS",
     output:
-        [f"{Cell.FOLDER}/scores/{score}.json" for score in (*grid.SAEBENCH_SCORES, "provenance")],
+        [f"{Cell.FOLDER}/scores/{score}.json" for score in (*grid.saebench_scores(experiment), "provenance")],
     log:
         f"results/{{run}}/logs/saebench/{Cell.NAME}.log",
     benchmark:

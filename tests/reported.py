@@ -24,7 +24,7 @@ from maskedsae.report.figures.draw import draw
 from maskedsae.report.make import write_report_tables
 from maskedsae.report.settings import FigureSettings, PageSettings, StepSettings
 from maskedsae.saes.cells import Cell
-from maskedsae.scores.metrics import BESIDE_ABSORPTION, ROBUSTNESS, SCORED_L0
+from maskedsae.scores.metrics import BESIDE_ABSORPTION, ROBUSTNESS, SCORED_L0, scored_l0
 from maskedsae.scores.ood.datasets import LABELS
 from maskedsae.scores.ood.rows import Scored, write_scores
 from maskedsae.scores.table import Row, write_rows
@@ -100,7 +100,13 @@ def rows_of(config: dict) -> list[Row]:
         for k, test in product(config["ood"]["ks"], ("auc", "in_distribution_auc")):
             found[f"ood.{test}_top_{k}"] = auc - 0.1 / k + 0.05 * (test != "auc")
         about = (cell.run, cell.model, cell.stream, p, cell.trainer, cell.l0, cell.seed)
+        (files,) = (model.scores for model in shown.models if model.name == cell.model)
         for key, value in found.items():
+            if key in SCORED_L0.values():
+                if key not in scored_l0(files).values():
+                    continue
+            elif key.split(".")[0] not in files:
+                continue
             folder = "sae" if key == "quality.l0" else "scores"
             rows.append(Row(*about, key, value, f"{cell.folder}/{folder}/{key.split('.')[0]}.json"))
     return rows

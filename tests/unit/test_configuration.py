@@ -126,6 +126,19 @@ WRONG = [
     ("ood.train_rows", 1500, "ood.train_rows: 1500 leaves no other row of ood.rows (1500)"),
     ("ood.validation_rows", 1024, "ood.validation_rows: 1024 leaves no other row of ood.train_rows (1024)"),
     ("ood.train_rows", 1023, "ood.train_rows: 1023 is not a multiple of 2"),
+    ("saebench.evals", ["core", "tpq"], 'saebench.evals[1]: "tpq" is not one of absorption, core, sparse_probing, tpp'),
+    ("saebench.evals", [], "saebench.evals: must not be empty"),
+    (
+        "saebench.evals",
+        ["core", "absorption", "core", "sparse_probing", "tpp", "scr"],
+        "saebench.evals: core is given twice: keep one",
+    ),
+    (
+        "saebench.evals",
+        ["absorption", "core", "sparse_probing"],
+        "tables: they show all of SAEBench's scores, and saebench.evals lacks tpp, scr: add what is lacking there, or "
+        "set tables to []",
+    ),
     ("saebench.absorbtion", {}, "saebench.absorbtion: unknown key: did you mean absorption?"),
     (
         "saebench.scr_and_tpp.n_values",
@@ -184,6 +197,27 @@ def test_a_wrong_value_is_refused_in_one_line(key, value, line):
     message = refusal(paper_with(key, value))
     assert line in message
     assert "\n" not in message
+
+
+def test_a_score_that_saebench_is_not_asked_for_can_only_be_judged_if_it_is_taken_out():
+    """An overlay cannot remove a key of config.yaml, so null does."""
+    config = paper_with("saebench.evals", ["core", "sparse_probing"]) | {"tables": []}
+    line = "is a score of absorption, which saebench.evals does not ask for: add it there, or set"
+    for name in ("absorption", "absorption_fraction"):
+        assert refusal(deepcopy(config)) == f"configuration: analysis.endpoints: {name} {line} {name} to null here"
+        config["analysis"]["endpoints"][name] = None
+    config["analysis"]["endpoints"]["absorbtion"] = None
+    assert "endpoints: absorbtion is not one of absorption, " in refusal(deepcopy(config))
+    del config["analysis"]["endpoints"]["absorbtion"]
+    assert list(check(config).analysis.endpoints)[:3] == ["explained_variance", "sparse_probing", "ood"]
+
+
+def test_more_latents_than_there_are_can_be_set_for_evals_that_do_not_run():
+    config = paper_with("saebench.scr_and_tpp.n_values", [20, 500]) | {"tables": []}
+    config["training"]["dict_size"] = 256
+    assert "saebench.scr_and_tpp.n_values: 500 is larger than the dictionary" in refusal(deepcopy(config))
+    config["saebench"]["evals"] = ["absorption", "core", "sparse_probing"]
+    check(config)
 
 
 def test_tf32_without_a_gpu_is_refused_in_one_line():

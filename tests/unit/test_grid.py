@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from maskedsae.experiment import checks, settings
 from maskedsae.experiment.configuration import Configuration
-from maskedsae.experiment.grid import TrainingJob, all_cells, oracles, sae_files, score_files, training_jobs
+from maskedsae.experiment.grid import (
+    TrainingJob,
+    all_cells,
+    mechanisms,
+    oracles,
+    sae_files,
+    score_files,
+    training_jobs,
+)
 from maskedsae.jobs.errors import InputError
 from maskedsae.saes.cells import Cell, joint_name
 
@@ -260,6 +268,44 @@ def test_what_is_for_saes_alone_is_no_part_of_what_they_share():
     assert settings.sharing(changed, GEMMA) == settings.sharing(PAPER, GEMMA)
     assert settings.scoring(changed, GEMMA) != settings.scoring(PAPER, GEMMA)
     assert settings.saebench_texts(changed) == settings.saebench_texts(PAPER)
+
+
+def only(*evals: str) -> Configuration:
+    """The paper's, with these of SAEBench's evals; without what needs the others."""
+    endpoints = {name: known | {"l0": None} for name, known in RAW["analysis"]["endpoints"].items() if name == "ood"}
+    analysis = RAW["analysis"] | {"endpoints": endpoints, "arms": ["mask30"]}
+    return paper_with(saebench=RAW["saebench"] | {"evals": list(evals)}, tables=[], analysis=analysis)
+
+
+@pytest.mark.parametrize(
+    ("evals", "files"),
+    [
+        (("core",), ["core", "variance", "l0"]),
+        (("absorption", "tpp"), ["absorption", "tpp", "letters", "l0"]),
+        (("scr", "sparse_probing"), ["sparse_probing", "scr", "l0"]),
+    ],
+)
+def test_an_sae_has_the_score_files_of_the_evals_that_are_asked_for(evals, files):
+    config = only(*evals)
+    cell = all_cells(jobs(config))[0]
+    assert [Path(path).stem for path in score_files(config, cell)] == [*files, "ood", "robustness", "parents"]
+    assert settings.shown(config).models[0].scores == (*files, "ood", "robustness", "parents", "quality")
+
+
+def test_letter_by_letter_nothing_is_explained_where_absorption_is_not_asked_for():
+    with_it, without = only("absorption"), only("core", "tpp")
+    assert len(mechanisms(with_it, all_cells(jobs(with_it)))) == 2
+    assert mechanisms(without, all_cells(jobs(without))) == []
+
+
+def test_which_evals_are_asked_for_is_no_part_of_what_decides_each():
+    """So one that is added later runs alone; and their order says nothing."""
+    for make in (settings.scoring, settings.sharing):
+        some, every = make(only("tpp", "core"), GEMMA), make(PAPER, GEMMA)
+        assert some.asked == ("core", "tpp")
+        assert all(some.of(name) == every.of(name) for name in every.asked)
+        assert make(only("core", "tpp"), GEMMA) == some
+    assert settings.saebench_texts(only("core")) == settings.saebench_texts(PAPER)
 
 
 def test_the_placeholder_is_asked_for_little_and_for_the_same_texts_and_probes():

@@ -240,13 +240,17 @@ def test_what_is_shared_must_be_whole(tmp_path):
     (tmp_path / "probe.pth").write_text("probe")
     parts = {"core": {"files": {}}, "absorption": {"files": {"probe.pth": 5}}}
     write_json(tmp_path / "manifest.json", {"parts": parts})
-    check_shared(tmp_path)
+    check_shared(tmp_path, ["core", "absorption"])
+    with pytest.raises(InputError, match=r"manifest\.json has nothing for tpp, scr: remove .*manifest\.json"):
+        check_shared(tmp_path, ["core", "tpp", "scr"])
     (tmp_path / "probe.pth").write_text("pro")
     with pytest.raises(InputError, match=r"probe\.pth: 3 bytes, not 5: remove .*manifest\.json"):
-        check_shared(tmp_path)
+        check_shared(tmp_path, ["core", "absorption"])
+    with pytest.raises(InputError, match=r"manifest\.json has nothing for tpp, scr: remove .*manifest\.json"):
+        check_shared(tmp_path, ["core", "tpp", "scr"])
     (tmp_path / "probe.pth").unlink()
     with pytest.raises(InputError, match=r"probe\.pth: missing"):
-        check_shared(tmp_path)
+        check_shared(tmp_path, ["absorption"])
 
 
 def test_a_part_is_kept_only_while_it_is_whole_and_what_waits_is_left_alone(tmp_path):
@@ -293,7 +297,7 @@ def test_an_sae_that_cannot_be_scored_is_refused(cells):
         check_sae("some/sae", broken)
 
 
-PAPER = configuration_of().saebench.evals
+PAPER = configuration_of().saebench.eval_settings
 EVALS = replace(
     PAPER,
     sparse_probing=replace(PAPER.sparse_probing, k_values=(1, 5), dataset_names=("news",)),

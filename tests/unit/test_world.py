@@ -8,10 +8,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from maskedsae.jobs.errors import InputError
 from maskedsae.text.sae_probes_data import OOD_SETS, data_folder
+from maskedsae.world import language_model
 from maskedsae.world.architectures import build_model, scale_residual_stream
 from maskedsae.world.language_model import train_language_model
 from maskedsae.world.settings import LanguageModelSettings, LanguageModelTraining
-from maskedsae.world.spelling import ANSWER, WORD, Speller
+from maskedsae.world.spelling import ANSWER, TEXT, WORD, Speller
 from maskedsae.world.text import LEFT_OUT, write_corpus
 from maskedsae.world.tokenizer import LETTERS, train_tokenizer
 
@@ -138,6 +139,24 @@ def test_training_gives_a_loadable_model_and_the_same_weights_twice(corpus, fami
     ids = AutoTokenizer.from_pretrained(tmp_path / "one")("some text", return_tensors="pt").input_ids
     assert model.config.model_type == family
     assert torch.isfinite(model(input_ids=ids).logits).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_spelling_rows_nothing_about_letters_is_put_into_the_model(corpus, family, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("letters")
+
+    for name in ("share_letters", "Speller"):
+        monkeypatch.setattr(language_model, name, refuse)
+    read = []
+    losses = language_model.losses_by_kind
+    monkeypatch.setattr(language_model, "losses_by_kind", lambda *given: read.append(given) or losses(*given))
+    to = tmp_path / "model" / "config.json"
+    train_language_model(corpus, to, settings(family, spelling_rows=0), threads=1)
+    assert [ids.shape for _, ids, _ in read] == [(3, 48)] * 3  # every row of the batch is text
+    assert {int(kind) for _, _, kinds in read for kind in kinds.unique()} == {TEXT}
+    with pytest.raises(AssertionError, match="letters"):
+        train_language_model(corpus, to, settings(family), threads=1)
 
 
 @pytest.mark.parametrize(

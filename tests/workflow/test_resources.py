@@ -154,6 +154,17 @@ def test_the_saes_of_a_job_share_the_forward_pass_and_nothing_else():
     assert resources.step_hours(fast, one) == pytest.approx(244_140 * 0.005 / 3600)
 
 
+def test_each_eval_of_saebench_has_its_own_time_and_disk():
+    """On the card of SAEBench's own numbers absorption takes 33 and 26 minutes, all five 75 and 46."""
+    every = paper()
+    one = replace(every, saebench=replace(every.saebench, evals=("absorption",)))
+    for shared, share in ((True, 33 / 75), (False, 26 / 46)):
+        hours = [resources.saebench_hours(config, "gemma-2-2b", shared) for config in (one, every)]
+        assert hours[0] / hours[1] == pytest.approx(share)
+    gigabytes = [resources.disk_gigabytes(config, [], ["gemma-2-2b"]) for config in (one, every)]
+    assert gigabytes == [0, pytest.approx(200, rel=0.2)]
+
+
 def test_tf32_makes_training_faster_and_no_score():
     models = [dict(model) for model in yaml.safe_load((ROOT / "config.yaml").read_text())["models"]]
     models[0]["tf32"] = True

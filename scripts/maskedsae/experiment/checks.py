@@ -1,7 +1,8 @@
 """Refuses a wrong configuration before any job runs, with one line that names the key, the value and what to do."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..saes.settings import Trainer
 from ..scores.metrics import SHOWN_ONLY, endpoints
 from ..scores.robustness.settings import RESERVED as RESERVED_CORRUPTIONS
 from ..scores.robustness.settings import damage_kinds
-from ..scores.saebench.names import K_VALUES, N_VALUES, PAIRED, PROBED
+from ..scores.saebench.names import EVALS, GIVES, K_VALUES, N_VALUES, PAIRED, PROBED
 from .configuration import Configuration
 from .schema import SCHEMA, as_yaml, check_values, fill_in
 
@@ -49,7 +50,7 @@ def check(config: dict[str, Any]) -> Configuration:
     _check_robustness(checked)
     _check_saebench(checked)
     _check_report(checked)
-    _check_analysis(checked)
+    _check_analysis(checked, config["analysis"]["endpoints"])
     for name in checked.trainers:
         _check_schedule(checked, checked.trainer_settings[name])
     return checked
@@ -145,9 +146,13 @@ def _check_sizes(config: Configuration) -> None:
     asked.append(("analysis.baseline_l0", config.analysis.baseline_l0 or (1,)))
     if config.language_models:
         asked.append(("ood.ks", config.ood.ks))
-        asked.append(("saebench.sparse_probing.k_values", saebench.sparse_probing.k_values))
-        asked.append(("saebench.scr_and_tpp.n_values", saebench.scr_and_tpp.n_values))
-        asked.append(("saebench.absorption.max_k_value", (saebench.absorption.max_k_value,)))
+        of_evals = {
+            "sparse_probing": ("sparse_probing.k_values", saebench.sparse_probing.k_values),
+            "tpp": ("scr_and_tpp.n_values", saebench.scr_and_tpp.n_values),
+            "scr": ("scr_and_tpp.n_values", saebench.scr_and_tpp.n_values),
+            "absorption": ("absorption.max_k_value", (saebench.absorption.max_k_value,)),
+        }
+        asked += [(f"saebench.{key}", values) for name, (key, values) in of_evals.items() if name in saebench.asked]
     for where, size in _dictionaries(config):
         for key, values in asked:
             if max(values) > size:
@@ -156,6 +161,12 @@ def _check_sizes(config: Configuration) -> None:
 
 def _check_tables(config: Configuration) -> None:
     known = {key: [entry.name for entry in getattr(config, key)] for key in ("models", "streams")}
+    lacking = [name for name in EVALS if name not in config.saebench.asked]
+    if config.tables and lacking:
+        raise InputError(
+            f"configuration: tables: they show all of SAEBench's scores, and saebench.evals lacks "
+            f"{', '.join(lacking)}: add what is lacking there, or set tables to []"
+        )
     for table in config.tables:
         where = f"configuration: tables: {table.name}"
         if table.model not in known["models"]:
@@ -263,6 +274,7 @@ def _check_robustness(config: Configuration) -> None:
 
 def _check_saebench(config: Configuration) -> None:
     """What SAEBench would silently drop, or fail on after hours."""
+    _unique("saebench.evals", config.saebench.evals, "keep one")
     probing, paired = config.saebench.sparse_probing, config.saebench.scr_and_tpp
     checked: tuple[tuple[str, Sequence[object], Sequence[object]], ...] = (
         ("sparse_probing.k_values", probing.k_values, K_VALUES),
@@ -293,7 +305,8 @@ def _check_report(config: Configuration) -> None:
             raise InputError(f"configuration: report.{key}: {shown} is none of saebench.{eval_name} ({asked})")
 
 
-def _check_analysis(config: Configuration) -> None:
+def _check_analysis(config: Configuration, named_endpoints: Iterable[str]) -> None:
+    """`named_endpoints`: with those that an overlay took out."""
     analysis, where = config.analysis, "configuration: analysis"
     baseline = [stream.name for stream in config.streams if stream.is_baseline]
     known: dict[str, tuple[Sequence[object], Sequence[object]]] = {
@@ -310,12 +323,19 @@ def _check_analysis(config: Configuration) -> None:
                 raise InputError(f"{where}.{key}: {name} is none of {section} ({', '.join(map(str, there))})")
         _unique(f"analysis.{key}", named, "keep one")
     report = config.report
-    judged = [name for name in endpoints(report.explained_variance, report.n, report.k) if name not in SHOWN_ONLY]
-    for name in analysis.endpoints:
+    known_scores = endpoints(report.explained_variance, report.n, report.k)
+    judged = [name for name in known_scores if name not in SHOWN_ONLY]
+    for name in named_endpoints:
         if name not in judged:
             close = get_close_matches(name, judged, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
             raise InputError(f"{where}.endpoints: {name} is not one of {', '.join(judged)}{hint}")
+    for name, (eval_name, files) in product(analysis.endpoints, GIVES.items()):
+        if known_scores[name].file in files and eval_name not in config.saebench.asked:
+            raise InputError(
+                f"{where}.endpoints: {name} is a score of {eval_name}, which saebench.evals does not ask for: add it "
+                f"there, or set {name} to null here"
+            )
     for l0 in analysis.baseline_l0:
         if l0 in config.l0:
             raise InputError(f"{where}.baseline_l0: {l0} is in l0 already: take it out here")

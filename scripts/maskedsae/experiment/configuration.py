@@ -84,7 +84,9 @@ class Configuration:
         """From plain values that `checks.check` has checked and filled in."""
         settings, default = config["trainer_settings"], config["training"]["dict_size"]
         trainers = {name: trainer_entry(name, settings, default) for name in settings}
-        return read(cls, {**config, "trainer_settings": trainers})
+        analysis = dict(config["analysis"])
+        analysis["endpoints"] = {name: given for name, given in analysis["endpoints"].items() if given is not None}
+        return read(cls, {**config, "trainer_settings": trainers, "analysis": analysis})
 
     @property
     def language_models(self) -> tuple[Model, ...]:

@@ -11,14 +11,14 @@ from ..inference.settings import ShownTable, needed_l0s
 from ..jobs.files import read_json
 from ..saes.cells import Cell as Cell
 from ..saes.cells import joint_name
-from ..scores.saebench.names import SCORES as SAEBENCH_SCORES
+from ..scores.saebench.names import given_by
 from .configuration import Configuration, Model
 
 SAE_FILES = (
     *("ae.pt", "config.json", "cfg.json", "sae_weights.safetensors"),
     *("SHA256SUMS", "provenance.json", "quality.json"),
 )
-SCORES = (*SAEBENCH_SCORES, "ood", "robustness", "parents")
+OUR_SCORES = ("ood", "robustness", "parents")  # beside SAEBench's
 PLANTED_SCORES = ("planted",)  # of SAEs on a planted truth, which has no text
 
 
@@ -66,13 +66,18 @@ def of_language_models(config: Configuration, cells: Iterable[Cell]) -> list[Cel
     return [cell for cell in cells if config.model(cell.model).planted is None]
 
 
-def score_names(model: Model) -> tuple[str, ...]:
-    return SCORES if model.planted is None else PLANTED_SCORES
+def saebench_scores(config: Configuration) -> tuple[str, ...]:
+    """Those of the evals that are asked for."""
+    return given_by(config.saebench.asked)
+
+
+def score_names(config: Configuration, model: Model) -> tuple[str, ...]:
+    return (*saebench_scores(config), *OUR_SCORES) if model.planted is None else PLANTED_SCORES
 
 
 def score_files(config: Configuration, cell: Cell) -> list[str]:
     folder = cell.folder
-    return [f"{folder}/scores/{name}.json" for name in score_names(config.model(cell.model))]
+    return [f"{folder}/scores/{name}.json" for name in score_names(config, config.model(cell.model))]
 
 
 def measured_files(config: Configuration, cells: Iterable[Cell]) -> list[str]:
@@ -159,7 +164,9 @@ def reference_cell(config: Configuration, model: str, cells: Iterable[Cell]) -> 
 
 
 def mechanism_streams(config: Configuration) -> list[Stream]:
-    """Those whose rows have seen masked contexts."""
+    """Those whose rows have seen masked contexts; none where SAEBench's absorption of letters is not asked for."""
+    if "absorption" not in config.saebench.asked:
+        return []
     corrupted = [stream for stream in config.streams if stream.corruption and stream.context == "corrupted"]
     return [stream for stream in corrupted if stream.corruption and stream.corruption.kind == "mask"]
 

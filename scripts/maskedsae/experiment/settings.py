@@ -40,7 +40,7 @@ from ..text.settings import TokenSettings
 from ..world.settings import CorpusSettings, LanguageModelSettings
 from .configuration import Configuration, Model
 from .fingerprint import fingerprint
-from .grid import SCORES, TrainingJob, mechanism_streams, score_names, seed_groups, shown_tables
+from .grid import TrainingJob, mechanism_streams, score_names, seed_groups, shown_tables
 
 T = TypeVar("T")
 
@@ -205,15 +205,15 @@ def stand_ins_read_corpus(config: Configuration) -> bool:
 
 
 def scoring(config: Configuration, name: str) -> Scoring:
-    model = config.model(name)
+    model, saebench = config.model(name), config.saebench
     code = fingerprint("scores.saebench.scoring")
-    return Scoring(config.saebench.evals, model.dtype, batch_tokens(config, model), code)
+    return Scoring(saebench.asked, saebench.eval_settings, model.dtype, batch_tokens(config, model), code)
 
 
 def sharing(config: Configuration, name: str) -> Sharing:
-    model = config.model(name)
-    evals = shared_part(plain(config.saebench.evals))
-    return Sharing(evals, model.dtype, batch_tokens(config, model), fingerprint("scores.saebench.shared"))
+    model, saebench = config.model(name), config.saebench
+    evals, code = shared_part(plain(saebench.eval_settings)), fingerprint("scores.saebench.shared")
+    return Sharing(saebench.asked, evals, model.dtype, batch_tokens(config, model), code)
 
 
 def scores_table_settings(config: Configuration) -> ScoresTableSettings:
@@ -221,11 +221,11 @@ def scores_table_settings(config: Configuration) -> ScoresTableSettings:
 
 
 def shown(config: Configuration) -> Shown:
-    saebench = {key: value for key, value in plain(config.saebench).items() if key not in ("seed", "data")}
+    saebench = {key: value for key, value in plain(config.saebench).items() if key not in ("seed", "data", "evals")}
     return Shown(
         run=config.run,
         tables=shown_tables(config),
-        models=tuple(_shown_model(model) for model in config.models),
+        models=tuple(_shown_model(config, model) for model in config.models),
         streams=config.streams,
         trainers=tuple(config.trainer_settings[name] for name in config.trainers),
         seeds=config.seeds,
@@ -243,9 +243,9 @@ def shown(config: Configuration) -> Shown:
     )
 
 
-def _shown_model(model: Model) -> ShownModel:
+def _shown_model(config: Configuration, model: Model) -> ShownModel:
     given = {field.name: getattr(model, field.name) for field in fields(ShownModel) if field.name != "scores"}
-    return ShownModel(**given, scores=(*score_names(model), "quality"))
+    return ShownModel(**given, scores=(*score_names(config, model), "quality"))
 
 
 def table_settings(config: Configuration) -> TableSettings:
@@ -271,8 +271,7 @@ def page_settings(
     config: Configuration, figures: Iterable[DrawnFigure], steps: Iterable[StepSettings], as_given: Mapping[str, Any]
 ) -> PageSettings:
     """`as_given`: the configuration from files and command line, which the page prints."""
-    scores = tuple(f"{name}.json" for name in SCORES)
-    return PageSettings(shown(config), tuple(figures), scores, tuple(steps), dict(as_given), fingerprint("report.page"))
+    return PageSettings(shown(config), tuple(figures), tuple(steps), dict(as_given), fingerprint("report.page"))
 
 
 def corpus_settings(config: Configuration) -> CorpusSettings:

@@ -28,7 +28,7 @@ from .decisions import (
     in_words,
 )
 from .published import Published, metrics_of
-from .questions import Question, Term
+from .questions import Question, Term, metric_of
 from .settings import Shown
 
 AS_CLAIMED, OPPOSITE, NOT_TESTED = "as claimed", "not as claimed", "not tested"
@@ -88,6 +88,9 @@ def _claim(shown: Shown, published: Published, entry: dict[str, Any], trainer: T
         return Claim(entry, trainer.name, (), f"{hub} is not part of this run")
     if published.departures(models[0], trainer, shown):
         return Claim(entry, trainer.name, (), "another experiment than the paper's")
+    lacking = [name for name in metrics_of(entry) if metric_of(shown, name).file not in models[0].scores]
+    if lacking:
+        return Claim(entry, trainer.name, (), f"saebench.evals does not ask for {', '.join(lacking)}")
     found = []
     for metric, difference in product(metrics_of(entry), entry["differences"]):
         terms = []

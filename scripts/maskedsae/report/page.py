@@ -17,7 +17,7 @@ from ..inference.verdicts import NOT_TESTED
 from ..jobs.errors import InputError
 from ..jobs.files import read_json, read_list, write_bytes
 from ..jobs.log import log
-from ..scores.metrics import SCORED_L0
+from ..scores.metrics import scored_l0
 from ..scores.table import Scores, read_rows
 from . import answer, html, records
 from .contents import FIGURES
@@ -71,6 +71,7 @@ def _one(inputs: Inputs, name: str) -> str:
 def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
     """Everything on the page."""
     shown, palette = settings.shown, html.Palette(settings.shown.streams)
+    l0s = scored_l0({score for model in shown.models for score in model.scores})
     scores = Scores(read_rows(_one(inputs, "scores")))
     saes = records.read_saes(list(inputs["quality"]))
     verdicts, contrasts = read_json(_one(inputs, "verdicts")), read_contrasts(_one(inputs, "contrasts"))
@@ -101,9 +102,9 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "departures": published.departures_of_run(shown),
         "figures": _figures(inputs, settings, palette),
         "differences": _differences(read_list(_one(inputs, "differences")), shown, palette),
-        "saes": _saes(saes, settings, palette, scores),
+        "saes": _saes(saes, settings, palette, scores, l0s),
         "printed": printed_section(published),
-        "scored_texts": list(SCORED_L0),
+        "scored_texts": list(l0s),
         "tolerance": f"{TOLERANCE:.0%}",
         "measured_tokens": f"{saes[0].quality['tokens']:,}",
         **_tables([table for by_trainer in tables.values() for table in by_trainer]),
@@ -182,11 +183,13 @@ def _differences(entries: list[dict[str, Any]], shown: Shown, palette: html.Pale
 
 
 def _saes(
-    saes: list[records.Sae], settings: PageSettings, palette: html.Palette, scores: Scores
+    saes: list[records.Sae], settings: PageSettings, palette: html.Palette, scores: Scores, l0s: dict[str, str]
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     before = None
+    files = {model.name: model.scores for model in settings.shown.models}
     for sae in saes:
+        has = scored_l0(files[sae.cell.model])
         first = before is None or before.cell.model != sae.cell.model
         rows.append(
             {
@@ -198,9 +201,7 @@ def _saes(
                 "seed": sae.cell.seed,
                 "nominal": sae.quality["nominal_l0"],
                 "l0": f"{sae.quality['l0']:.1f}",
-                "scored_l0": [
-                    f"{scores.value(sae.cell, key):.1f}" for key in SCORED_L0.values() if scores.has(sae.cell, key)
-                ],
+                "scored_l0": [f"{scores.value(sae.cell, l0s[text]):.1f}" if text in has else "—" for text in l0s],
                 "off": signed(rounded(100 * sae.off, 1)) + "%",
                 "off_by_much": sae.off_by_much,
                 "explained_variance": f"{sae.quality['explained_variance']:.3f}",
@@ -209,7 +210,7 @@ def _saes(
                 "dead_percent": f"{100 * sae.dead:.1f}",
                 "mostly_dead": sae.mostly_dead,
                 "folder": "/".join(sae.cell.folder.parts[2:]),
-                "scores": settings.scores,
+                "scores": [f"{name}.json" for name in files[sae.cell.model] if name != "quality"],
             }
         )
         before = sae

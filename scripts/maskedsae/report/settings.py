@@ -36,7 +36,6 @@ class DrawnFigure:
 class PageSettings:
     shown: Shown
     figures: tuple[DrawnFigure, ...]
-    scores: tuple[str, ...]  # the names of each cell's score files
     steps: tuple[StepSettings, ...]
     configuration: dict[str, Any]  # all of it, to be printed
     code: dict[str, str]

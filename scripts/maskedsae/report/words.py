@@ -69,7 +69,10 @@ def warnings(saes: list[Sae]) -> list[str]:
 
 def caveats(shown: Shown) -> list[str]:
     """What holds for any such run."""
-    found = [NOMINAL_L0, NOISE, ABSORPTION]
+    scored = {score for model in shown.models for score in model.scores}
+    found = [NOMINAL_L0]
+    found += [NOISE] if scored & {"tpp", "scr"} else []
+    found += [ABSORPTION] if "absorption" in scored else []
     if len(shown.seeds) == 1:
         found.insert(0, ONE_SEED)
     return found if shown.demo else [*found, CORPUS]

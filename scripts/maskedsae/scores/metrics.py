@@ -1,6 +1,7 @@
 """The metrics of tables and figures, the paper's five and ours beside them: their names, their keys in scores.csv, and
 the scale on which they are printed."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 ACHIEVED_L0 = "quality.l0"  # measured on clean text; the nominal one is in the path
@@ -14,6 +15,12 @@ SCORED_L0 = {
     "SCR": "l0.scr",
     "OOD": "ood.l0",
 }
+
+
+def scored_l0(files: Collection[str]) -> dict[str, str]:
+    """Those of SAEs whose scores are in these files (stems)."""
+    return {text: key for text, key in SCORED_L0.items() if key.removesuffix(".l0").removeprefix("l0.") in files}
+
 
 EXPLAINED_VARIANCE = {
     "legacy": "core.explained_variance_legacy",

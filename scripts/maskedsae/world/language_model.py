@@ -1,7 +1,9 @@
-"""Train a small language model on the demo's corpus and on the first-letter task, and save it as Hugging Face does."""
+"""Train a small language model on the demo's corpus and perhaps on the first-letter task, and save it as Hugging Face
+does."""
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +54,9 @@ def train(
     settings: LanguageModelTraining,
     seed: int,
 ) -> None:
-    speller = Speller(tokenizer)
-    share_letters(model, speller.ids_by_letter)
+    speller = Speller(tokenizer) if settings.spelling_rows else None
+    if speller:
+        share_letters(model, speller.ids_by_letter)
     text = text_rows(tokenizer, corpus_path, settings)
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.01)
@@ -62,10 +65,13 @@ def train(
     model.train()
     with Progress(f"{model.config.model_type} language model", settings.steps, "steps") as progress:
         for rows in text.reshape(settings.steps, -1, settings.context):
-            spelling, kinds_of_spelling = speller.rows(settings.spelling_rows, settings.context, rng)
-            ids = torch.from_numpy(np.concatenate([rows, spelling]))
-            kinds = torch.from_numpy(np.concatenate([np.full_like(rows, TEXT), kinds_of_spelling]))
-            losses = losses_by_kind(model, ids, kinds)
+            all_rows, all_kinds = rows, np.full_like(rows, TEXT)
+            if speller:
+                spelling, kinds_of_spelling = speller.rows(settings.spelling_rows, settings.context, rng)
+                all_rows = np.concatenate([rows, spelling])
+                all_kinds = np.concatenate([all_kinds, kinds_of_spelling])
+            ids = torch.from_numpy(all_rows)
+            losses = losses_by_kind(model, ids, torch.from_numpy(all_kinds))
             optimizer.zero_grad()
             total = sum(LOSS_WEIGHTS[kind] * loss for kind, loss in losses.items())
             assert isinstance(total, torch.Tensor)  # and not the 0 of an empty sum
@@ -73,14 +79,17 @@ def train(
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            history.append([losses[TEXT].item(), losses[ANSWER].item()])
-            progress.advance(1, "loss of text {:.2f}, of letters {:.2f}".format(*history[-1]))
+            history.append([losses[kind].item() for kind in (TEXT, ANSWER) if kind in losses])
+            progress.advance(1, _in_words(history[-1]))
     last_tenth = history[-settings.steps // 10 :]
-    text_and_letters = np.mean(last_tenth, axis=0)
     family = model.config.model_type
-    log.info("%s language model: loss of text %.2f, of letters %.2f at the end", family, *text_and_letters)
+    log.info("%s language model: %s at the end", family, _in_words(np.mean(last_tenth, axis=0)))
     model.eval()
     scale_residual_stream(model, RESIDUAL_RMS / residual_rms(model, ids))
+
+
+def _in_words(losses: Sequence[float]) -> str:
+    return ", ".join(f"loss of {what} {loss:.2f}" for what, loss in zip(("text", "letters"), losses, strict=False))
 
 
 def text_rows(tokenizer: PreTrainedTokenizerBase, corpus_path: str | Path, settings: LanguageModelTraining) -> Ints:
@@ -107,7 +116,7 @@ def losses_by_kind(model: PreTrainedModel, ids: torch.Tensor, kinds: torch.Tenso
     logits = model(input_ids=ids[:, :-1]).logits
     losses = cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
     kinds = kinds[:, 1:].flatten()
-    return {kind: losses[kinds == kind].mean() for kind in LOSS_WEIGHTS}
+    return {kind: losses[kinds == kind].mean() for kind in LOSS_WEIGHTS if (kinds == kind).any()}
 
 
 @torch.no_grad()

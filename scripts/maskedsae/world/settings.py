@@ -17,12 +17,14 @@ class LanguageModelTraining:
     heads: int
     context: int
     batch: int  # rows per step
-    spelling_rows: int  # how many of them hold the first-letter task; the others are text
+    # How many of them hold the first-letter task; the others are text. 0: neither that task nor the part of their
+    # embeddings that words of one initial share, so that nothing about letters is put into the model.
+    spelling_rows: int
     steps: int
     lr: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.spelling_rows < self.batch:
+        if not 0 <= self.spelling_rows < self.batch:
             raise InputError(f"spelling_rows: {self.spelling_rows} must leave rows of the {self.batch} to text")
         if self.context > LONGEST_CONTEXT:
             raise InputError(f"context: {self.context} is over the models' {LONGEST_CONTEXT} positions")

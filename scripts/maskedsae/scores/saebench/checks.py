@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from .settings import Evals
 Result = dict[str, Any]  # SAEBench's JSON, or a part of it
 
 
-def check_shared(folder: Path) -> None:
-    """All files must be there: SAEBench would make missing ones itself, with other random numbers."""
+def check_shared(folder: Path, asked: Collection[str]) -> None:
+    """All files of these evals must be there: SAEBench would make missing ones itself, with other random numbers."""
     remedy = f"remove {folder}/manifest.json and run the same command, and it is made again"
     manifest = read_json(folder / "manifest.json")
     if "parts" not in manifest:
         raise InputError(f"{folder}/manifest.json is of an older version: {remedy}")
+    if lost := [name for name in asked if name not in manifest["parts"]]:
+        raise InputError(f"{folder}/manifest.json has nothing for {', '.join(lost)}: {remedy}")
     for file, size in (item for part in manifest["parts"].values() for item in part["files"].items()):
         found = (folder / file).stat().st_size if (folder / file).exists() else None
         if found != size:

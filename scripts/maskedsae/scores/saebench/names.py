@@ -1,5 +1,7 @@
 """Names and numbers that the workflow needs too; importing this imports nothing else."""
 
+from collections.abc import Collection
+
 EVALS = ("absorption", "core", "sparse_probing", "tpp", "scr")
 # The files that an eval gives: SAEBench's own, and ours. What each calls `l0` becomes a part of one file of that name.
 OURS = {"absorption": ("letters", "l0"), "core": ("variance", "l0")}
@@ -19,6 +21,11 @@ PROBED = (
     *("canrager/amazon_reviews_mcauley_1and5", "canrager/amazon_reviews_mcauley_1and5_sentiment"),
     *("codeparrot/github-code", "fancyzhx/ag_news", "Helsinki-NLP/europarl"),
 )
+
+
+def given_by(evals: Collection[str]) -> tuple[str, ...]:
+    """The stems of the score files that these evals give."""
+    return tuple(score for score in SCORES if any(score in GIVES[name] for name in evals))
 
 
 def set_of(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The five scores of one SAE, and its explained variance, each eval in a process of its own.
+"""The scores of one SAE by the evals that are asked for, each in a process of its own.
 
 What an eval gave is kept in the cell's folder `saebench`, with a hash of what it depends on: when a setting of one eval
 changes, only that one runs again.
@@ -26,7 +26,7 @@ from ...saes.cells import Cell
 from .checks import check_sae, check_shared
 from .children import check_device_apart, run_child, start_scoring
 from .language_model import hooked_transformer
-from .names import EVALS, GIVES, SCORES
+from .names import GIVES, SCORES
 from .saes import load_for_saebench
 from .settings import Bench, Scoring
 from .words import in_words
@@ -66,10 +66,10 @@ def score(subject: Subject, settings: Scoring) -> dict[str, Any]:
     with Lease(kept) as lease:
         for left_over in kept.glob("work-*"):  # by a killed job
             shutil.rmtree(left_over)
-        check_shared(subject.shared)
+        check_shared(subject.shared, settings.asked)
         known = identities(subject, settings)
         missing = []
-        for name in EVALS:
+        for name in settings.asked:
             if record := finished(kept / name, known[name]):
                 what, where = f"{subject.name}: {name}", record["device"]
                 log.info("%s: kept, since nothing that it depends on has changed (from %s)", what, where)
@@ -77,7 +77,7 @@ def score(subject: Subject, settings: Scoring) -> dict[str, Any]:
                 missing.append(name)
         if missing:
             _run_all(missing, subject, settings, known, lease)
-        records = {name: finished(kept / name, known[name]) for name in EVALS}
+        records = {name: finished(kept / name, known[name]) for name in settings.asked}
         return _publish(subject, records, lease)
 
 
@@ -87,7 +87,7 @@ def identities(subject: Subject, settings: Scoring) -> dict[str, str]:
     sums = (subject.folder / "sae" / "SHA256SUMS").read_text()
     return {
         name: identity(settings.of(name), subject.facts, texts(name, settings.evals, subject.data), parts[name], sums)
-        for name in EVALS
+        for name in settings.asked
     }
 
 
@@ -118,8 +118,9 @@ def _run_all(missing: list[str], subject: Subject, settings: Scoring, known: dic
             log.error("%s", error)
             failed.append(str(error))
     if failed:
-        done = len(EVALS) - len(failed)
-        raise InputError(f"{len(failed)} of {len(EVALS)} evals failed (the {done} others are kept): {failed[0]}")
+        asked = len(settings.asked)
+        done = asked - len(failed)
+        raise InputError(f"{len(failed)} of {asked} evals failed (the {done} others are kept): {failed[0]}")
 
 
 def _run(eval_name: str, bench: Bench, subject: Subject, model: Any, kept: Path, known: str, lease: Lease) -> None:
@@ -168,6 +169,9 @@ def _publish(subject: Subject, records: dict[str, Any], lease: Lease) -> dict[st
             lease.check()
             write_bytes(subject.folder / "scores" / f"{name}.json", content)
             results[name], sums[name] = json.loads(content), record["sha256"][name]
+    for name in SCORES:
+        if name not in results:  # of an eval that was asked for once, and perhaps of an earlier SAE
+            (subject.folder / "scores" / f"{name}.json").unlink(missing_ok=True)
     lease.check()
     write_json(subject.folder / "scores/l0.json", l0)
     results["l0"], sums["l0"] = l0, sha256(subject.folder / "scores/l0.json")
@@ -175,7 +179,7 @@ def _publish(subject: Subject, records: dict[str, Any], lease: Lease) -> dict[st
     made_by = {
         "device": ", ".join(dict.fromkeys(record["device"] for record in records.values())),
         "evals": records,
-        "sha256": {name: sums[name] for name in SCORES},
+        "sha256": {name: sums[name] for name in SCORES if name in sums},
     }
     origin = provenance("cpu")  # this process must not ask for the GPU's name
     del origin["threads"]  # each eval's record has its own

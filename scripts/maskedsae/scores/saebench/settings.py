@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...jobs.typed import plain, read
-from .names import SECTIONS
+from .names import EVALS, SECTIONS
 
 # Settings that affect only a single SAE's scores, and not what all SAEs of a model share. What is shared is made with a
 # placeholder in place of an SAE and with these values: little work on the placeholder, otherwise SAEBench's defaults.
@@ -117,9 +117,15 @@ class Saebench(Evals):
     """The whole section."""
 
     data: Data
+    evals: tuple[str, ...]  # those that are asked for
 
     @property
-    def evals(self) -> Evals:
+    def asked(self) -> tuple[str, ...]:
+        """In the order in which they run."""
+        return tuple(name for name in EVALS if name in self.evals)
+
+    @property
+    def eval_settings(self) -> Evals:
         return Evals(self.seed, self.absorption, self.core, self.sparse_probing, self.scr_and_tpp)
 
 
@@ -127,6 +133,7 @@ class Saebench(Evals):
 class Scoring:
     """Everything that decides an SAE's scores, except the inputs: the SAE, the model, the texts and what SAEs share."""
 
+    asked: tuple[str, ...]  # the evals to run; no part of what decides each one's score
     evals: Evals
     dtype: str  # of the language model
     batch_tokens: int  # in one forward pass of it, at most
@@ -141,6 +148,7 @@ class Scoring:
 class Sharing:
     """Everything that decides what the SAEs of a model share. N and the k-sparse probes are no part of it."""
 
+    asked: tuple[str, ...]  # the evals whose part is made; no part of what decides each
     evals: dict[str, Any]  # without what PLACEHOLDER lists
     dtype: str
     batch_tokens: int
@@ -156,12 +164,12 @@ class Sharing:
 
 
 def _of(eval_name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Without the sections of the other evals."""
-    evals = settings["evals"]
+    """Without the sections of the other evals, and which others are asked for."""
+    evals, others = settings["evals"], {key: value for key, value in settings.items() if key != "asked"}
     own = evals[SECTIONS.get(eval_name, eval_name)]
     if eval_name == "tpp":
         own = {key: value for key, value in own.items() if key != "ties"}  # which are SCR's
-    return settings | {"evals": {"seed": evals["seed"], eval_name: own}}
+    return others | {"evals": {"seed": evals["seed"], eval_name: own}}
 
 
 def shared_part(evals: Mapping[str, Any]) -> dict[str, Any]:

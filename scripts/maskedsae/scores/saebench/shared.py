@@ -23,7 +23,7 @@ from ...jobs.typed import plain
 from .checks import usable
 from .children import check_device_apart, run_child, start_scoring
 from .language_model import hooked_transformer
-from .names import EVALS, RECORDED
+from .names import RECORDED
 from .settings import Bench, Sharing
 from .sizes import shared_positions
 from .workplace import files_of, identity, texts, workplace
@@ -37,22 +37,22 @@ def make_shared(
     """Fill the manifest's folder, and write the manifest last. Finished parts of an earlier start are kept, unless
     something that they depend on has changed."""
     facts = read_facts(model_file)
-    data, device, threads = Path(data_manifest).parent, compute.device, compute.threads
+    asked, data, device, threads = settings.asked, Path(data_manifest).parent, compute.device, compute.threads
     folder = Path(manifest).parent.absolute()  # absolute, since each eval has its own working directory
     bench = Bench(facts.name, settings.placeholder_evals(), settings.dtype, settings.batch_tokens)
     with Lease(folder) as lease:
         (folder / "manifest.json").unlink(missing_ok=True)
-        known = {name: identity(settings.of(name), facts, texts(name, bench.evals, data)) for name in EVALS}
-        missing = [name for name in EVALS if finished_part(folder, name, known[name]) is None]
+        known = {name: identity(settings.of(name), facts, texts(name, bench.evals, data)) for name in asked}
+        missing = [name for name in asked if finished_part(folder, name, known[name]) is None]
         remove_unfinished(folder, missing)
-        size = shared_positions(bench.evals) * facts.width * getattr(torch, bench.dtype).itemsize
+        size = shared_positions(bench.evals, asked) * facts.width * getattr(torch, bench.dtype).itemsize
         kept = sum((folder / file).stat().st_size for file in files_of(folder))
         require_space(folder, max(0, size - kept), f"what the SAEs of {facts.name} share for SAEBench")
         set_threads(1)  # a pool of threads, which the first large operation makes, does not survive a fork
         if missing:
             check_device_apart(folder, facts.name, device)
         model = hooked_transformer(facts, bench.dtype) if missing else None
-        for name in EVALS:
+        for name in asked:
             if name not in missing:
                 log.info("%s: %s: exists already", facts.name, name)
                 continue
@@ -64,9 +64,10 @@ def make_shared(
             made = {"identity": known[name], "device": device, "threads": threads, "found": found}
             lease.check()
             write_json(folder / PARTS / f"{name}.json", made | {"files": sizes, "sha256": sums})
-        parts = {name: _whole_part(folder, name, known[name]) for name in EVALS}
-        letters = usable(parts["absorption"]["found"], bench.evals)
-        log.info("%s: %d letters can be scored for absorption", facts.name, len(letters))
+        parts = {name: _whole_part(folder, name, known[name]) for name in asked}
+        if "absorption" in parts:
+            letters = usable(parts["absorption"]["found"], bench.evals)
+            log.info("%s: %d letters can be scored for absorption", facts.name, len(letters))
         lease.check()
         write_json(folder / "manifest.json", {"settings": plain(settings), "parts": parts})
 
