@@ -25,6 +25,7 @@ from maskedsae.inference.published import read_published
 from maskedsae.inference.questions import metric_of
 from maskedsae.report.tables import Table, make_tables
 from maskedsae.scores.metrics import ACHIEVED_L0, BESIDE_ABSORPTION, SCORED_L0
+from maskedsae.scores.saebench.names import EVALS
 from maskedsae.scores.table import Row, Scores
 from reported import PAPER, ROOT, cells_of, shown_of
 
@@ -149,12 +150,17 @@ ROBUSTNESS = {
     "text": "…",
     "clean": CLEAN_ROBUSTNESS,
     "typo": {**CLEAN_ROBUSTNESS, "jaccard": 0.8, "probe_auc_change": -0.1},
+    "mean": {"jaccard": 0.8, "probe_auc_change": -0.1},
     "own": {"l0_untouched": 9.0, "l0_touched": 1.5},
 }
 PARENTS = {
     "text": "…",
     "latents": {"digit": 3},
-    "scores": {"digit": {"tokens": 100, "missed": 0.25}, "l0_8": {"digit": {"missed": 0.5}}},
+    "scores": {
+        "digit": {"tokens": 100, "missed": 0.25},
+        "mean": {"missed": 0.25},
+        "l0_8": {"digit": {"missed": 0.5}},
+    },
 }
 
 # What a cell's numbers are where a test does not care.
@@ -200,7 +206,7 @@ def write_cell(folder: Path, **numbers: float) -> list[str]:
     files = {
         "scores/variance.json": variance,
         "scores/letters.json": letters,
-        "scores/l0.json": {"absorption": 9.5, "absorption_tokens": 300},
+        "scores/l0.json": {"absorption_tokens": 300, **dict.fromkeys(EVALS, 8.5), "absorption": 9.5},
         "scores/ood.json": probes(given["auc"]) | LATENTS,
         "sae/quality.json": quality,
     }

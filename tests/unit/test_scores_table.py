@@ -62,9 +62,9 @@ def test_every_number_of_every_file_has_its_row(cell):
         numbers = [value for part in counted for value in part.values() if isinstance(value, int | float)]
         assert count[stem] == len(numbers) > 0, stem
     assert count["quality"] == 6
-    assert count["robustness"] == 4 + 6 + 2
-    assert count["parents"] == 3
-    assert (count["variance"], count["letters"], count["l0"]) == (4, 4, 2)
+    assert count["robustness"] == 4 + 6 + 2 + 2
+    assert count["parents"] == 4
+    assert (count["variance"], count["letters"], count["l0"]) == (4, 4, 6)
     # Of each test: the mean, its error and interval, and an AUC a k; then of each data set, with C, weights and such;
     # the l0 of both tests, and the latents needed for one.
     assert count["ood"] == 2 * (4 + 2) + len(OOD_DATASETS) * (2 * (4 + 2) + 3) + 2 + 1
