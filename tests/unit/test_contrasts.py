@@ -319,8 +319,8 @@ EVIDENCE_OF_ONE_TRAINER = ("matched", "beyond_budget", "context")
 
 
 def verdicts_in(truth: Truth) -> dict[str, Counter]:
-    """{evidence: verdicts} in many simulated runs of 6 data seeds, on Matryoshka SAEs; of two questions, at l0 20 and 40,
-    since the rate is promised for the family."""
+    """{evidence: verdicts} in many simulated runs of 6 data seeds, on Matryoshka SAEs; of two questions, at l0 20 and
+    40, since the rate is promised for the family."""
     shown = study(6, control=None, baseline_l0=[25, 30, 48, 60])
     known = [replace(assay, passed=True) for assay in assays(shown, scores_of(shown, sparsity))]
     shown = replace(shown, trainers=shown.trainers[:1])
