@@ -1,6 +1,5 @@
 # make demo    the whole workflow on small models that it trains itself: a CPU, minutes
 # make test    formatters, linters, the type checker and tests
-# make study   the runs of profiles/study on this machine, then docs/study/ from them: hours
 # make lint    the same without the tests
 # make env     only the environment, .venv/ (the others make it too)
 #
@@ -14,17 +13,12 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' envs/constraints.txt)
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 BIN := .venv/bin
 
-.PHONY: demo study test lint format env constraints clean
+.PHONY: demo test lint format env constraints clean
 
 demo: env
 	$(BIN)/snakemake --profile profiles/demo
 	@cat results/demo/summary.txt
 	@echo "The report: results/demo/report.html"
-
-STUDY := planted language-model
-study: env
-	for run in $(STUDY); do $(BIN)/snakemake --profile profiles/local --configfile profiles/study/$$run.yaml || exit; done
-	PYTHONPATH=scripts $(BIN)/python scripts/study.py report/study.md docs/study $(STUDY:%=results/%)
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder --durations 15
