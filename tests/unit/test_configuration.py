@@ -420,3 +420,45 @@ def test_every_part_of_the_papers_configuration_says_where_its_values_come_from(
     unsaid = [part for part in parts if not re.search(r"\[(all )?(paper|recipe|ours)", part)]
     # Names and nothings, whose comments say what they are.
     assert [yaml.safe_load(part) for part in unsaid] == [{"run": "paper"}, {"world": None}]
+
+
+ARMS = [
+    {"name": "budget30", "p": 0.3, "context": "clean"},
+    {"name": "delete30", "corruption": {"kind": "delete", "p": 0.3}, "rows": "untouched"},
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"arms": ["mask31"]}, "arms: mask31 is none of streams (clean, mask20, mask30, mask50, budget30, delete30)"),
+        ({"arms": ["mask30", "mask30"]}, "arms: mask30 is given twice: keep one"),
+        ({"arms": ["clean"]}, "arms: clean is the baseline, which they are compared with: take it out"),
+        (
+            {"arms": ["mask30", "delete30"]},
+            "arms: delete30 takes a stream apart that is not among them: add the one with the same corruption, "
+            "context: corrupted and rows: all",
+        ),
+        ({"models": ["gpt"]}, "models: gpt is none of models (pythia-160m-deduped, gemma-2-2b)"),
+        ({"l0": [21]}, "l0: 21 is none of l0 (20, 40, 80, 160)"),
+        ({"baseline_l0": [40]}, "baseline_l0: 40 is in l0 already: take it out here"),
+        (
+            {"control": "top"},
+            "control: top is none of trainer_settings (matryoshka_batch_topk, batch_topk, topk, jumprelu)",
+        ),
+        ({"assay": ["topk", "topk"]}, "assay: topk is given twice: keep one"),
+        ({"least_seeds": 1}, "least_seeds: 1 is out of range: it must be at least 2"),
+    ],
+)
+def test_an_analysis_that_cannot_be_made_is_refused_in_one_line(changes, line):
+    config = deepcopy(PAPER)
+    config["streams"] += ARMS
+    config["analysis"] |= changes
+    assert refusal(config) == f"configuration: analysis.{line}"
+
+
+def test_arms_need_a_baseline():
+    config = deepcopy(PAPER) | {"streams": [{"name": "mask30", "p": 0.3}], "tables": []}
+    config["analysis"]["arms"] = ["mask30"]
+    line = "analysis.arms: no stream is without corruption, so there is nothing to compare them with"
+    assert refusal(config) == f"configuration: {line}"

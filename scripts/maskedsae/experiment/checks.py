@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ..inference.arms import arm_of
 from ..jobs.errors import InputError
 from ..saes.settings import Trainer
 from ..scores.metrics import SHOWN_ONLY, endpoints
@@ -50,7 +51,8 @@ def check(config: dict[str, Any]) -> Configuration:
     _check_robustness(checked)
     _check_saebench(checked)
     _check_report(checked)
-    _check_analysis(checked, config["analysis"]["endpoints"])
+    _check_analysis(checked)
+    _check_endpoints(checked, config["analysis"]["endpoints"])
     for name in checked.trainers:
         _check_schedule(checked, checked.trainer_settings[name])
     return checked
@@ -305,10 +307,8 @@ def _check_report(config: Configuration) -> None:
             raise InputError(f"configuration: report.{key}: {shown} is none of saebench.{eval_name} ({asked})")
 
 
-def _check_analysis(config: Configuration, named_endpoints: Iterable[str]) -> None:
-    """`named_endpoints`: with those that an overlay took out."""
+def _check_analysis(config: Configuration) -> None:
     analysis, where = config.analysis, "configuration: analysis"
-    baseline = [stream.name for stream in config.streams if stream.is_baseline]
     known: dict[str, tuple[Sequence[object], Sequence[object]]] = {
         "arms": (analysis.arms, [stream.name for stream in config.streams]),
         "models": (analysis.models or (), [model.name for model in config.models]),
@@ -322,28 +322,40 @@ def _check_analysis(config: Configuration, named_endpoints: Iterable[str]) -> No
             if name not in there:
                 raise InputError(f"{where}.{key}: {name} is none of {section} ({', '.join(map(str, there))})")
         _unique(f"analysis.{key}", named, "keep one")
-    report = config.report
-    known_scores = endpoints(report.explained_variance, report.n, report.k)
-    judged = [name for name in known_scores if name not in SHOWN_ONLY]
-    for name in named_endpoints:
-        if name not in judged:
-            close = get_close_matches(name, judged, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            raise InputError(f"{where}.endpoints: {name} is not one of {', '.join(judged)}{hint}")
-    for name, (eval_name, files) in product(analysis.endpoints, GIVES.items()):
-        if known_scores[name].file in files and eval_name not in config.saebench.asked:
-            raise InputError(
-                f"{where}.endpoints: {name} is a score of {eval_name}, which saebench.evals does not ask for: add it "
-                f"there, or set {name} to null here"
-            )
     for l0 in analysis.baseline_l0:
         if l0 in config.l0:
             raise InputError(f"{where}.baseline_l0: {l0} is in l0 already: take it out here")
     _unique("analysis.baseline_l0", analysis.baseline_l0, "keep one")
-    if analysis.arms and not baseline:
+    arms = [config.stream(name) for name in analysis.arms]
+    if arms and not any(stream.is_baseline for stream in config.streams):
         raise InputError(f"{where}.arms: no stream is without corruption, so there is nothing to compare them with")
-    if baseline and baseline[0] in analysis.arms:
-        raise InputError(f"{where}.arms: {baseline[0]} is the baseline, which they are compared with: take it out")
+    for stream in arms:
+        if stream.is_baseline:
+            raise InputError(f"{where}.arms: {stream.name} is the baseline, which they are compared with: take it out")
+        whole = [arm for arm in arms if (arm.corruption, arm_of(arm)) == (stream.corruption, "paper")]
+        if arm_of(stream) and not whole:
+            raise InputError(
+                f"{where}.arms: {stream.name} takes a stream apart that is not among them: add the one with the same "
+                "corruption, context: corrupted and rows: all"
+            )
+
+
+def _check_endpoints(config: Configuration, named: Iterable[str]) -> None:
+    """`named`: with those that an overlay took out."""
+    report, where = config.report, "configuration: analysis.endpoints"
+    known = endpoints(report.explained_variance, report.n, report.k)
+    judged = [name for name in known if name not in SHOWN_ONLY]
+    for name in named:
+        if name not in judged:
+            close = get_close_matches(name, judged, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise InputError(f"{where}: {name} is not one of {', '.join(judged)}{hint}")
+    for name, (eval_name, files) in product(config.analysis.endpoints, GIVES.items()):
+        if known[name].file in files and eval_name not in config.saebench.asked:
+            raise InputError(
+                f"{where}: {name} is a score of {eval_name}, which saebench.evals does not ask for: add it there, or "
+                f"set {name} to null here"
+            )
 
 
 def _check_schedule(config: Configuration, trainer: Trainer) -> None:
