@@ -54,6 +54,7 @@ def decides(shown: Shown, scores: Scores, note: str) -> Figure:
         baseline = shown.baseline
         nominal = shown.compared_l0s(panel.model.name, baseline) if baseline else shown.l0
         l0_axis(panel.axes, nominal, "l0 on clean text" if panel.last else "")
+        panel.axes.margins(y=0.12)
     words = {stream.name: _words(shown, stream) for stream in drawn}
     handles = [Line2D([], [], label=words[stream.name], **_look(seen[stream.name], stream)) for stream in drawn]
     _legend(figure, handles)
@@ -90,9 +91,9 @@ def _words(shown: Shown, stream: Stream) -> str:
 def taken_apart(shown: Shown, rows: Sequence[Contrast], note: str) -> Figure:
     """Each contrast in points with its 95% interval; the margin shaded. At each model's smallest nominal l0."""
     known = {(row.model, row.trainer, row.endpoint, row.question, row.contrast): row for row in rows}
-    figure, panels = _panels(shown, note, 1.5, sharex="row" if len(shown.trainers) > 1 else False)
+    figure, panels = _panels(shown, note, 1.6, sharex="row" if len(shown.trainers) > 1 else False)
     seen = looks(shown.streams)
-    names = list(CONTRASTS)
+    names = [name for name in CONTRASTS if any(row.contrast == name and row.n for row in rows)]
     drawn: list[Stream] = []
     for panel in panels:
         margin = shown.analysis.endpoints[panel.name].margin
@@ -115,7 +116,7 @@ def taken_apart(shown: Shown, rows: Sequence[Contrast], note: str) -> Figure:
         panel.axes.set_xlabel("points" if panel.last else "")
         first = panel.axes.get_subplotspec()
         if first is not None and first.is_first_col():
-            panel.axes.set_yticklabels(list(CONTRASTS.values()))
+            panel.axes.set_yticklabels([CONTRASTS[name] for name in names])
         else:
             panel.axes.set_yticklabels([])
         panel.axes.grid(visible=False, axis="y")
