@@ -107,14 +107,14 @@ def test_small_multiples_have_every_metric_of_every_stream_at_nominal_l0(run):
 
 
 def test_what_decides_is_drawn_at_the_l0_that_they_have(run):
-    """The paper's models below each other, five endpoints in two rows; a mean without an interval, of one seed."""
+    """The paper's models below each other; a mean without an interval, of one seed."""
     panels = run()("decides")
     x, y = curve(panels[2], "mask30")
     assert panels[2].get_title("left") == "Explained Variance"
     assert x == pytest.approx([20 / 0.7, 40 / 0.7, 80 / 0.7, 160 / 0.7])
     assert y == pytest.approx(of_model("pythia-160m-deduped", 0.3, [20, 40, 80, 160], 1))
     assert curve(panels[2], "clean")[0] == pytest.approx([20, 40, 80, 160])
-    assert panels[6].texts[0].get_text() == "gemma-2-2b"
+    assert [text.get_text() for axes in panels for text in axes.texts] == ["pythia-160m-deduped", "gemma-2-2b"]
 
 
 def test_intervals_of_what_decides_are_over_data_seeds(run):
@@ -128,14 +128,15 @@ def test_intervals_of_what_decides_are_over_data_seeds(run):
     middle = of_model("pythia-160m-deduped", 0, [20], 1)[0] + 0.3
     assert heights.min() == pytest.approx(middle - half)
     segments = [found.get_segments() for found in axes.collections if hasattr(found, "get_segments")]
-    lengths = {round(float(end[1] - start[1]), 6) for bars in segments for start, end in bars}
-    assert lengths == {pytest.approx(2 * half, abs=1e-5)}
+    lengths = [float(end[1] - start[1]) for bars in segments for start, end in bars]
+    assert lengths and lengths == pytest.approx([2 * half] * len(lengths))
 
 
 def test_what_is_taken_apart_is_what_contrasts_csv_says(run):
     config = DEMO | SEEDS
     run(config)
-    rows = {(row.endpoint, row.question, row.contrast): row for row in read_contrasts("results/demo/contrasts.csv")}
+    rows = read_contrasts("results/demo/contrasts.csv")
+    rows = {(row.endpoint, row.question, row.contrast): row for row in rows if row.model == "pythia-demo"}
     panels = open_figure(config, "taken_apart").axes
     words = [label.get_text() for label in panels[0].get_yticklabels()]
     assert words[0] == "at equal nominal l0"
