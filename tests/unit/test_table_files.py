@@ -113,6 +113,9 @@ gemma-2-2b, matryoshka_batch_topk, l0 = 20, n = 1; * marks the best
   OOD AUC (oracle 0.900)         0.600         0.600
   l0 on clean text                20.0          28.6
 
+Is it masking, or only sparsity? Undecided: this run has 1 data seed, and a verdict needs at least
+6. The numbers describe these SAEs and say nothing about others.
+
 The paper's claims: none is tested by this run.
 """
 
@@ -137,7 +140,8 @@ def test_columns_of_the_summary_stand_apart_whatever_they_are_called():
     tables = [{"name": "own", "model": "gemma-2-2b", "streams": ["clean", "mask20", "mask50"], "l0": None}]
     config = paper_with(tables=tables)
     scores = Scores(rows_of(config, plain))
-    lines = summary(tables_of(plain, config), scores, shown_of(config), []).splitlines()
+    nothing = {"data_seeds": 1, "decisions": [], "claims": []}
+    lines = summary(tables_of(plain, config), scores, shown_of(config), nothing).splitlines()
     heads = ["w/o Masking", "w/ Masking, p = 0.2", "w/ Masking, p = 0.5"]
     assert re.split("  +", lines[1].strip()) == heads
     ends = [lines[1].index(head) + len(head) for head in heads]

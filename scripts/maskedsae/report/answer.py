@@ -5,7 +5,7 @@ from typing import Any
 
 from ..inference.contrasts import Contrast
 from ..inference.decisions import ADDS, BETTER, EQUAL, HARMS, NO_GAIN, NOT_HERE, NOT_JUDGED, SUFFICES, UNDECIDED, WORSE
-from ..inference.questions import headline, metric_of, question
+from ..inference.questions import headline, metric_of, question, questions
 from ..inference.settings import Shown
 from ..inference.verdicts import AS_CLAIMED, NOT_TESTED, OPPOSITE
 from .contents import CONTRASTS
@@ -42,8 +42,8 @@ def answer(verdicts: dict[str, Any], shown: Shown) -> str:
     if seeds < least:
         many = f"{seeds} data seed{'s' if seeds > 1 else ''}"
         return (
-            f"Undecided: this run has {many}, and a verdict needs at least {least}. What follows describes these SAEs "
-            "and says nothing about others."
+            f"Undecided: this run has {many}, and a verdict needs at least {least}. The numbers describe these SAEs "
+            "and say nothing about others."
         )
     parts = []
     for model, (asked, decisions) in _headlines(verdicts["decisions"], shown).items():
@@ -71,18 +71,19 @@ def _headlines(decisions: Sequence[dict[str, Any]], shown: Shown) -> dict[str, t
 def table(verdicts: dict[str, Any], contrasts: Sequence[Contrast], shown: Shown) -> list[dict[str, Any]]:
     """A row for each declared question; what claims ask besides is beside the claims."""
     known = {(row.model, row.trainer, row.endpoint, row.question, row.contrast): row for row in contrasts}
+    asked = {(each.model, each.trainer, each.endpoint, each.name) for each in questions(shown)}
     rows: list[dict[str, Any]] = []
     before = None
     for decision in verdicts["decisions"]:
-        if decision["endpoint"] not in shown.analysis.endpoints:
-            continue
         key = (decision["model"], decision["trainer"], decision["endpoint"], decision["question"])
+        if key not in asked:
+            continue
         about = (decision["model"], decision["trainer"], decision["question"])
         row = {
             "about": ", ".join(about) if about != before else "",
             "label": _label(shown, decision["endpoint"]),
             "n": known[*key, "nominal"].n,
-            "contrasts": [_interval(known[*key, name]) for name in COLUMNS],
+            "contrasts": [_interval(known[*key, name]) for name in columns(contrasts)],
             "verdict": decision["verdict"],
             "chip": CHIPS[decision["verdict"]],
             "why": decision["why"],
@@ -90,6 +91,11 @@ def table(verdicts: dict[str, Any], contrasts: Sequence[Contrast], shown: Shown)
         rows.append(row)
         before = about
     return rows
+
+
+def columns(contrasts: Sequence[Contrast]) -> list[str]:
+    """The contrasts that this run has at all."""
+    return [name for name in COLUMNS if any(row.contrast == name and row.n for row in contrasts)]
 
 
 def _interval(row: Contrast) -> dict[str, str]:
@@ -116,19 +122,32 @@ def declared(verdicts: dict[str, Any], contrasts: Sequence[Contrast], shown: Sho
             {
                 "label": _label(shown, name),
                 "margin": f"{endpoint.margin:g}",
-                "assays": [
-                    {
-                        "what": f"{assay['what']}: known to be {assay['known']}",
-                        "found": "not made: " + assay["why"]
-                        if assay["p"] is None
-                        else f"{signed(rounded(assay['mean'], 2))}, p = {assay['p']:.2g}",
-                        "passed": assay["passed"],
-                    }
-                    for assay in assays
-                ],
+                "assays": _assays(assays, shown),
                 "needed": f"{max(needed):,}" if needed else "—",
             }
         )
+    return rows
+
+
+def _assays(assays: Sequence[dict[str, Any]], shown: Shown) -> list[dict[str, str]]:
+    """With the model in front where not all models have this very line."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for assay in assays:
+        what = assay["what"]
+        if assay["kind"] == "trainer" and not assay["n"]:
+            what = " - ".join(shown.analysis.assay or ())
+        elif len(shown.trainers) == 1:
+            what = what.replace(f" ({shown.trainers[0].name})", "")
+        if assay["p"] is None:
+            seen = "not made", "plain", assay["why"]
+        else:
+            chip = ("shown", "good") if assay["passed"] else ("not shown", "bad")
+            seen = *chip, f"{signed(rounded(assay['mean'], 2))}, p = {assay['p']:.2g}"
+        found.setdefault((f"{what}: {assay['known']}", *seen), []).append(assay["model"])
+    rows = []
+    for (what, word, color, words), models in found.items():
+        of = "" if len(models) == len(shown.models) else f"{', '.join(models)}: "
+        rows.append({"what": of + what, "word": word, "chip": color, "found": words})
     return rows
 
 

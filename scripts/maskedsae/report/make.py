@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..inference.published import read_published
 from ..inference.settings import Shown
@@ -30,6 +29,5 @@ def write_report_tables(
     for path in map(Path, tables_to):
         write_bytes(path, WRITERS[path.suffix](tables[path.stem]).encode())
 
-    found: list[dict[str, Any]] = read_json(verdicts_json)["claims"]
-    write_bytes(summary_to, summary(tables, scores, shown, found).encode())
+    write_bytes(summary_to, summary(tables, scores, shown, read_json(verdicts_json)).encode())
     log.info("%s: the tables; in short: %s", Path(tables_to[0]).parent if tables_to else "none", summary_to)

@@ -91,7 +91,7 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "palette": Markup(palette.css()),
         "answer": answer.answer(verdicts, shown),
         "lead": lead(saes, shown),
-        "contrast_columns": list(answer.COLUMNS.values()),
+        "contrast_columns": [answer.COLUMNS[name] for name in answer.columns(contrasts)],
         "contrasts": answer.table(verdicts, contrasts, shown),
         "declared": answer.declared(verdicts, contrasts, shown),
         "analysis": shown.analysis,

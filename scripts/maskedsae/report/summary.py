@@ -2,21 +2,25 @@
 
 from collections import Counter
 from statistics import mean
+from textwrap import fill
 from typing import Any
 
 from ..inference.settings import Shown
 from ..inference.verdicts import NOT_TESTED
 from ..scores.metrics import ACHIEVED_L0
 from ..scores.table import Scores
+from .answer import answer
 from .tables import DEMO, FURTHER, PAPER, Table
 
-WIDTH, LABEL = 14, 24
+WIDTH, LABEL, PAGE = 14, 24, 100
 
 
-def summary(tables: dict[str, list[Table]], scores: Scores, shown: Shown, found: list[dict[str, Any]]) -> str:
+def summary(tables: dict[str, list[Table]], scores: Scores, shown: Shown, verdicts: dict[str, Any]) -> str:
     printed = [table for by_trainer in tables.values() for table in by_trainer if table.by == "l0"]
     lines = [line for table in printed for line in [*_numbers(table, scores, shown), ""]]
-    return "\n".join([*([DEMO, ""] if printed and shown.demo else []), *lines, _claims(found), ""])
+    decided = [fill(f"Is it masking, or only sparsity? {answer(verdicts, shown)}", PAGE), ""]
+    demo = [DEMO, ""] if printed and shown.demo else []
+    return "\n".join([*demo, *lines, *decided, _claims(verdicts["claims"]), ""])
 
 
 def _numbers(table: Table, scores: Scores, shown: Shown) -> list[str]:

@@ -93,9 +93,10 @@ def taken_apart(shown: Shown, rows: Sequence[Contrast], note: str) -> Figure:
     known = {(row.model, row.trainer, row.endpoint, row.question, row.contrast): row for row in rows}
     figure, panels = _panels(shown, note, 1.6, sharex="row" if len(shown.trainers) > 1 else False)
     seen = looks(shown.streams)
-    names = [name for name in CONTRASTS if any(row.contrast == name and row.n for row in rows)]
+    made = {(row.model, row.contrast) for row in rows if row.n}
     drawn: list[Stream] = []
     for panel in panels:
+        names = [name for name in CONTRASTS if (panel.model.name, name) in made]
         margin = shown.analysis.endpoints[panel.name].margin
         panel.axes.axvspan(-margin, margin, color=GRID, alpha=0.8, linewidth=0, zorder=0)
         panel.axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
