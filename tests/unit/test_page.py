@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from contextlib import chdir
 from copy import deepcopy
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -210,7 +211,7 @@ def test_claims_have_verdicts(page, file):
 
 
 def test_what_makes_a_run_another_experiment_is_said_once(page, tmp_path):
-    words = "A claim is tested only on the paper's own experiment, and this run is another one: "
+    words = "A claim is tested only on SAEs of the paper's own experiment. Here these settings differ: "
     assert page.text.count(f"{words}language models that the workflow trained itself. ") == 1
     config = deepcopy(PAPER)
     config["training"]["batch"] = 4096
@@ -218,6 +219,21 @@ def test_what_makes_a_run_another_experiment_is_said_once(page, tmp_path):
     claims = other.text.split("The paper's claims")[1].split("Out of distribution")[0]
     assert claims.count("training.batch 4096 and not 2048") == 1
     assert words not in Page(make_page(tmp_path / "paper", PAPER).read_text()).text
+
+
+def test_a_reason_that_many_claims_share_stands_once(page):
+    for hub, count in (("EleutherAI/pythia-160m-deduped", 22), ("google/gemma-2-2b", 16)):
+        assert page.text.count(f"{count} claims, since {hub} is not part of this run") == 1
+        assert page.text.count(f"{hub} is not part of this run") == 1
+    assert page.text.count("every SAE in the paper has one architecture") == 1  # a reason of the claim's own
+
+
+def test_assays_that_were_not_made_are_said_once_for_all_models(page):
+    section = page.source.split('<section id="answer">')[1].split("</section>")[0]
+    declared = section.split("What was declared")[1]
+    assert "not shown" not in declared
+    assert declared.count("clean@20 - clean@8: better") == 3  # of absorption, explained variance and parents
+    assert re.sub("<.*?>", "", declared).count("not made one data seed") == 3
 
 
 def test_the_papers_printed_numbers_have_a_section_of_their_own(page):
@@ -319,7 +335,8 @@ def test_figures_and_tables_can_be_read_without_seeing_them(page):
             assert attributes["aria-describedby"] in page.ids
     assert page.source.count("<caption>") == page.source.count("<table")
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
-    assert levels[0] == 1 and levels.count(1) == 1 and set(levels) == {1, 2}
+    assert levels[0] == 1 and levels.count(1) == 1 and set(levels) == {1, 2, 3}
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_figures_follow_the_pages_colours(page):
