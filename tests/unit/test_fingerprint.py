@@ -159,8 +159,7 @@ def test_no_module_is_forgotten():
     modules = {name for name in modules if not name.endswith("__init__")}
     reached = set.union(*(set(fingerprint(entry)) for entry in modules_named_by_rules()))
     seen_as_params = {name for name in modules if name.startswith("experiment.")}
-    of_no_rule = {"report.study"}  # `make study` runs it on finished runs
-    assert modules - reached == {name for name in modules if exempt(name)} | seen_as_params | of_no_rule
+    assert modules - reached == {name for name in modules if exempt(name)} | seen_as_params
     assert not reached & seen_as_params
 
 

@@ -12,6 +12,9 @@ from maskedsae.scores.ood.rows import Scored, interval, summary, write_scores
 from reported import DEMO, checked
 
 
+NO_ARMS = {"analysis": DEMO["analysis"] | {"arms": []}}
+
+
 def test_an_interval_holds_the_middle_95_percent():
     samples = np.random.default_rng(0).permutation(np.arange(1001.0))
     assert interval(samples) == [25, 975]
@@ -71,7 +74,11 @@ def test_differences_are_resampled_as_the_configuration_says(monkeypatch, tmp_pa
 
 
 def test_the_baseline_is_the_stream_without_corruption_whatever_its_name(tmp_path):
-    config = DEMO | {"streams": [{"name": "mask30", "corruption": None}, {"name": "clean", "p": 0.3}], "tables": []}
+    config = (
+        DEMO
+        | {"streams": [{"name": "mask30", "corruption": None}, {"name": "clean", "p": 0.3}], "tables": []}
+        | NO_ARMS
+    )
     paths = write_run_of(tmp_path, ["mask30", "clean"])
     (entry,) = differences(paths, difference_settings(checked(config)))
     assert (entry["stream"], entry["less"], entry["sources"]) == ("clean", "mask30", paths[::-1])
@@ -79,5 +86,5 @@ def test_the_baseline_is_the_stream_without_corruption_whatever_its_name(tmp_pat
 
 
 def test_without_the_baseline_there_is_no_difference(tmp_path):
-    config = DEMO | {"streams": [{"name": "mask20", "p": 0.2}, {"name": "mask30", "p": 0.3}], "tables": []}
+    config = DEMO | {"streams": [{"name": "mask20", "p": 0.2}, {"name": "mask30", "p": 0.3}], "tables": []} | NO_ARMS
     assert differences(write_run_of(tmp_path, ["mask20", "mask30"]), difference_settings(checked(config))) == []

@@ -283,7 +283,7 @@ def test_only_this_is_not_compared():
         *("corpus.subset", "corpus.revision", "corpus.files", "corpus.text_field"),
         *("tokens.separator", "tokens.heldout_contexts", "tokens.repeat"),
         *("training.dict_size", "training.step"),  # dict_size: that of the trainer is compared
-        *("saebench.seed", "saebench.data.revisions"),
+        *("saebench.seed", "saebench.data.revisions", "saebench.evals"),  # tables ask for all evals
         *("saebench.absorption.bos", "saebench.absorption.eval_k_sparse_probe_batch_size"),
         *("saebench.absorption.precalc_k_sparse_probe_sae_acts", "saebench.sparse_probing.k_values"),
         *("saebench.sparse_probing.sae_batch_size", "saebench.scr_and_tpp.sae_batch_size"),
