@@ -11,7 +11,6 @@ from maskedsae.inference.paired import differences
 from maskedsae.scores.ood.rows import Scored, interval, summary, write_scores
 from reported import DEMO, checked
 
-
 NO_ARMS = {"analysis": DEMO["analysis"] | {"arms": []}}
 
 
