@@ -158,7 +158,7 @@ def families(contrasts: Sequence[Contrast]) -> str:
         if row.tests:
             sizes[row.family] = max(sizes.get(row.family, 0), row.tests)
     found = [f"{family}: up to {size}" for family, size in sizes.items()]
-    return "; ".join(found) if found else "no test: one data seed, or nothing to compare"
+    return f"tests in a family: {'; '.join(found)}" if found else "no test here"
 
 
 def _label(shown: Shown, endpoint: str) -> str:
