@@ -38,9 +38,5 @@ def test_a_lost_benchmark_file_does_nothing_again(demo, tmp_path):
     done = snakemake(tmp_path / "demo", "--dry-run")
     assert done.returncode == 0, done.stdout + done.stderr
     planned = set(re.findall(r"^(?:local)?rule (\S+):$", done.stdout + done.stderr, re.MULTILINE))
-    assert planned <= {
-        "all",
-        "contrasts",
-        "tables",
-        "report",
-    }  # whose inputs name the checkout's folder, which is another
+    # Whose inputs name the checkout's folder, which is another.
+    assert planned <= {"all", "contrasts", "tables", "figure_taken_apart", "report"}

@@ -348,8 +348,8 @@ def test_absorption_runs_in_the_mix_of_formats_that_it_has_on_a_gpu(copied):
     said = process.communicate()[1]
     assert process.returncode == 0, said
     after = scores(copied)
-    # Another probe: other letters' F1, and other words that are scored.
-    assert {name for name in SCORES if before[name] != after[name]} == {"absorption", "letters", "l0"}
+    # Another probe: other letters' F1, and sometimes other words that are scored, on which l0 is counted.
+    assert {name for name in SCORES if before[name] != after[name]} - {"l0"} == {"absorption", "letters"}
     key = "mean_absorption_fraction_score"
     one, other = (found["absorption"]["eval_result_metrics"]["mean"][key] for found in (before, after))
     assert one != other
