@@ -7,13 +7,13 @@ import shutil
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
 from ..inference.contrasts import Contrast, read_contrasts
-from ..inference.statistics import Estimate, estimate
+from ..inference.decisions import NOT_HERE, UNDECIDED
 from ..jobs.errors import InputError
 from ..jobs.files import read_json, write_bytes
 from ..jobs.log import log
@@ -27,7 +27,7 @@ KEPT = re.compile(
     r"quality\.(l0|dead_latents)|ood\.l0|l0\.(core|sparse_probing)|robustness\.(own\.l0_\w+|clean\.\w+|mean\.\w+)"
     r"|planted\.(at_\w+\.)?(l0|missed)|planted\.(l0_on_filler|absorbed|absorption_fraction|children_cosine|explained_variance)"
     r"|variance\.centred|sparse_probing\.sae_top_1_test_accuracy|ood\.auc"
-    r"|parents\.(l0_\d+\.)?mean\.(missed|full_absorption|absorption_fraction)"
+    r"|parents\.(l0_\d+\.)?mean\.(missed|precision|f1|full_absorption|absorption_fraction)"
 )
 
 
@@ -43,8 +43,7 @@ def write_study(template: str | Path, runs: list[str], to: str | Path) -> None:
 def _copy(run: Path, to: Path) -> None:
     names = ["contrasts.csv", "verdicts.json", *(f"figures/{name}.svg" for name in FIGURES)]
     for name in ("scores.csv", *names):  # first, so that nothing is copied of a run that lacks one
-        if not (run / name).exists():
-            raise InputError(f"{run / name}: missing: finish the run first (make study)")
+        _check(run / name)
     _write(read_rows(run / "scores.csv"), to)
     for name in names:
         shutil.copyfile(run / name, to / Path(name).name)
@@ -55,8 +54,14 @@ def _copy_evaluations(run: Path, to: Path) -> None:
     rows = []
     for folder in sorted(run.glob("seed-*")):
         seed = int(folder.name.removeprefix("seed-"))
+        _check(folder / "scores.csv")
         rows += [replace(row, seed=seed) for row in read_rows(folder / "scores.csv")]
     _write(rows, to)
+
+
+def _check(file: Path) -> None:
+    if not file.exists():
+        raise InputError(f"{file}: missing: finish the run first (make study)")
 
 
 def _write(rows: list[Row], to: Path) -> None:
@@ -130,8 +135,10 @@ class Run:
         ]
         return str(found["by"].get(by, "—") if by else found["verdict"])
 
-    def assays(self, endpoint: str) -> list[dict[str, Any]]:
-        return [assay for assay in self.verdicts["assays"] if assay["endpoint"] == endpoint]
+    def decided(self, trainer: str, l0: int, stream: str) -> list[str]:
+        """The endpoints with a verdict."""
+        endpoints = dict.fromkeys(row.endpoint for row in self.contrasts)
+        return [name for name in endpoints if self.verdict(name, trainer, l0, stream) not in (UNDECIDED, NOT_HERE)]
 
     def mean(self, metric: str, stream: str, trainer: str, l0: int, decimals: int = 1, percent: bool = False) -> str:
         """Over seeds, linked to its rows."""
@@ -142,18 +149,13 @@ class Run:
     def average(self, metric: str, stream: str, trainer: str, l0: int) -> float:
         return fmean(self.values(metric, stream, trainer, l0).values())
 
-    def apart(self, metric: str, sae: tuple[str, str, int], less: tuple[str, str, int], decimals: int = 1) -> str:
-        """Two SAEs' difference in points, paired by seed, with its 95% t interval, linked to the first one's rows."""
-        found = self._apart(metric, sae, less)
-        return f"[{_interval(found.mean, found.low, found.high, decimals)}]({self._link(metric, *sae)})"
-
     def spread(self, metric: str, sae: tuple[str, str, int], less: tuple[str, str, int], decimals: int = 1) -> str:
-        """The standard deviation of that difference, linked in the same way."""
-        return f"[{rounded(self._apart(metric, sae, less).sd, decimals)}]({self._link(metric, *sae)})"
+        """The standard deviation over seeds of two SAEs' difference in points, linked to the first one's rows."""
+        return f"[sd {rounded(self.spread_of(metric, sae, less), decimals)}]({self._link(metric, *sae)})"
 
-    def _apart(self, metric: str, sae: tuple[str, str, int], less: tuple[str, str, int]) -> Estimate:
+    def spread_of(self, metric: str, sae: tuple[str, str, int], less: tuple[str, str, int]) -> float:
         one, other = self.values(metric, *sae), self.values(metric, *less)
-        return estimate([100 * (one[seed] - other[seed]) for seed in sorted(one, key=str)])
+        return stdev(100 * (one[seed] - other[seed]) for seed in one)
 
     def values(self, metric: str, stream: str, trainer: str, l0: int) -> dict[int | None, float]:
         return {row.seed: row.value for _, row in self._rows(metric, stream, trainer, l0)}
