@@ -2,6 +2,7 @@
 
 import csv
 import re
+from functools import cache
 from statistics import fmean, stdev
 
 import pytest
@@ -12,6 +13,7 @@ from checkout import ROOT, configuration_of
 from maskedsae.experiment.grid import training_jobs
 from maskedsae.inference.arms import ARMS, arm_of
 from maskedsae.jobs.errors import InputError
+from maskedsae.jobs.files import read_json
 from maskedsae.report.study import render, write_study
 
 
@@ -68,17 +70,20 @@ LINK = re.compile(r"\[([^\]]+)\]\(([\w-]+/(?:scores|contrasts)\.csv)#L(\d+)(?:-L
 INTERVAL = re.compile(r"([+\u2212]?[\d.]+) \(([+\u2212]?[\d.]+) to ([+\u2212]?[\d.]+)\)")
 
 
+@cache
+def table(file: str) -> list[dict[str, str]]:
+    with open(STUDY / file, newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
 def lines_of(file: str, first: str, last: str) -> list[dict[str, str]]:
     """The rows that a link of the write-up leads to."""
-    with open(STUDY / file, newline="") as opened:
-        rows = list(csv.DictReader(opened))
-    return rows[int(first) - 2 : int(last or first) - 1]
+    return table(file)[int(first) - 2 : int(last or first) - 1]
 
 
 def less_baseline(file: str, rows: list[dict[str, str]]) -> list[float]:
     """Scores of an SAE less those of the clean one of its seed."""
-    with open(STUDY / file, newline="") as opened:
-        baseline = [row for row in csv.DictReader(opened) if row["stream"] == "clean"]
+    baseline = [row for row in table(file) if row["stream"] == "clean"]
     key = ("metric", "trainer", "l0", "seed")
     value = {tuple(row[name] for name in key): float(row["value"]) for row in baseline}
     return [float(row["value"]) - value[tuple(row[name] for name in key)] for row in rows]
@@ -115,6 +120,14 @@ def test_each_number_of_the_write_up_is_that_of_the_rows_it_leads_to():
             assert printed(words.rstrip("%")) == pytest.approx(mean * (100 if words.endswith("%") else 1), abs=0.051), (
                 metric
             )
+
+
+@pytest.mark.parametrize("run", ["planted", "language-model"])
+def test_whoever_doubts_a_contrast_finds_the_scores_that_it_is_made_of(run):
+    metrics = read_json(STUDY / run / "verdicts.json")["metrics"]
+    judged = {metrics[row["endpoint"]] for row in table(f"{run}/contrasts.csv") if row["margin"]}
+    assert len(judged) >= 5
+    assert judged < {row["metric"] for row in table(f"{run}/scores.csv")}
 
 
 def test_words_that_the_numbers_no_longer_bear_out_stop_the_write_up(tmp_path):

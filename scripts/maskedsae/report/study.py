@@ -1,4 +1,4 @@
-"""docs/study/: what runs of our own showed, with a write-up whose every number leads to its rows."""
+"""docs/study/: results of our own runs, and a write-up in which each score leads to its rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
@@ -21,41 +22,46 @@ from ..scores.table import Row, read_rows, write_rows
 from .tables import rounded
 from .writers import signed
 
-FIGURES = ("decides", "taken_apart")
+FIGURE = "decides.svg"
 # What is judged, every l0, the same scores under another threshold, and how much of each comes from the activations.
 KEPT = re.compile(
     r"quality\.(l0|dead_latents)|ood\.l0|l0\.(core|sparse_probing)|robustness\.(own\.l0_\w+|clean\.\w+|mean\.\w+)"
     r"|planted\.(at_\w+\.)?(l0|missed)|planted\.(l0_on_filler|absorbed|absorption_fraction|children_cosine|explained_variance)"
-    r"|variance\.centred|sparse_probing\.sae_top_1_test_accuracy|ood\.auc"
+    r"|core\.explained_variance_legacy|sparse_probing\.sae_top_1_test_accuracy|ood\.auc"
     r"|parents\.(l0_\d+\.)?mean\.(missed|precision|f1|full_absorption|absorption_fraction)"
 )
 
 
 def write_study(template: str | Path, runs: list[str], to: str | Path) -> None:
-    """`runs`: folders results/{run}, finished. Of each, its numbers and figures go to a folder of its name in `to`."""
-    for run in map(Path, runs):
-        copied = _copy_evaluations if (run / "seed-1").is_dir() else _copy
-        copied(run, Path(to) / run.name)
-    write_bytes(Path(to) / "README.md", render(template, to).encode())
+    """`runs` are finished folders results/{run}; the numbers and the figure of each go to a folder of its name in `to`.
+    Nothing is written unless the write-up still holds."""
+    with TemporaryDirectory() as made:
+        for run in map(Path, runs):
+            copied = _copy_evaluations if any(run.glob("seed-*")) else _copy
+            copied(run, Path(made) / run.name)
+        write_bytes(Path(made) / "README.md", render(template, made).encode())
+        shutil.copytree(made, to, dirs_exist_ok=True)
     log.info("%s: the study", to)
 
 
 def _copy(run: Path, to: Path) -> None:
-    names = ["contrasts.csv", "verdicts.json", *(f"figures/{name}.svg" for name in FIGURES)]
-    for name in ("scores.csv", *names):  # first, so that nothing is copied of a run that lacks one
-        _check(run / name)
+    files = [run / "contrasts.csv", run / "verdicts.json", run / "figures" / FIGURE]
+    for file in (run / "scores.csv", *files):
+        _check(file)
     _write(read_rows(run / "scores.csv"), to)
-    for name in names:
-        shutil.copyfile(run / name, to / Path(name).name)
+    for file in files:
+        shutil.copyfile(file, to / file.name)
 
 
 def _copy_evaluations(run: Path, to: Path) -> None:
-    """The same SAEs scored with several evaluation seeds, a folder each: one table, in which `seed` is that."""
+    """The same SAEs scored with several evaluation seeds, a folder each: one table, with the evaluation's as `seed`."""
     rows = []
     for folder in sorted(run.glob("seed-*")):
         seed = int(folder.name.removeprefix("seed-"))
         _check(folder / "scores.csv")
-        rows += [replace(row, seed=seed) for row in read_rows(folder / "scores.csv")]
+        rows += [
+            replace(row, seed=seed, source=f"{folder.name}/scores.csv") for row in read_rows(folder / "scores.csv")
+        ]
     _write(rows, to)
 
 
@@ -65,7 +71,7 @@ def _check(file: Path) -> None:
 
 
 def _write(rows: list[Row], to: Path) -> None:
-    """So that the seeds of one SAE follow each other."""
+    """Sorted, so that the seeds of one SAE follow each other."""
     to.mkdir(parents=True, exist_ok=True)
     kept = [row for row in rows if KEPT.fullmatch(row.metric)]
     kept.sort(key=lambda row: (row.metric, row.model, row.trainer or "", row.stream, row.l0 or 0, row.seed or 0))
@@ -73,8 +79,8 @@ def _write(rows: list[Row], to: Path) -> None:
 
 
 def render(template: str | Path, folder: str | Path) -> str:
-    """The write-up. In the Jinja template `run("planted")` gives that run's numbers, and `only_if` stands before words
-    that were written for what the numbers showed: it stops where they no longer do."""
+    """The write-up. In the Jinja template `run("planted")` gives that run's numbers, and `only_if(condition, words)`
+    the words; it stops if the condition no longer holds."""
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
     runs: dict[str, Run] = {}
 
@@ -119,21 +125,20 @@ class Run:
         """Of `stream` less the baseline at one nominal l0."""
         return self._contrast(endpoint, contrast, trainer, l0, stream)[1]
 
-    def points(self, endpoint: str, contrast: str, trainer: str, l0: int, stream: str, decimals: int = 1) -> str:
+    def points(self, endpoint: str, contrast: str, trainer: str, l0: int, stream: str) -> str:
         """A contrast with its interval, linked to its row; a dash where it could not be formed."""
         line, row = self._contrast(endpoint, contrast, trainer, l0, stream)
-        words = _interval(row.mean, row.low, row.high, decimals) if row.n else "—"
+        words = _interval(row) if row.n else "—"
         return f"[{words}]({self.folder.name}/contrasts.csv#L{line})"
 
-    def verdict(self, endpoint: str, trainer: str, l0: int, stream: str, by: str = "") -> str:
-        """The report's, or what the evidence `by` leaves to masking."""
+    def verdict(self, endpoint: str, trainer: str, l0: int, stream: str) -> str:
         question = self.contrast(endpoint, "nominal", trainer, l0, stream).question
         (found,) = [
             decision
             for decision in self.verdicts["decisions"]
             if (decision["trainer"], decision["endpoint"], decision["question"]) == (trainer, endpoint, question)
         ]
-        return str(found["by"].get(by, "—") if by else found["verdict"])
+        return str(found["verdict"])
 
     def decided(self, trainer: str, l0: int, stream: str) -> list[str]:
         """The endpoints with a verdict."""
@@ -149,9 +154,9 @@ class Run:
     def average(self, metric: str, stream: str, trainer: str, l0: int) -> float:
         return fmean(self.values(metric, stream, trainer, l0).values())
 
-    def spread(self, metric: str, sae: tuple[str, str, int], less: tuple[str, str, int], decimals: int = 1) -> str:
+    def spread(self, metric: str, sae: tuple[str, str, int], less: tuple[str, str, int]) -> str:
         """The standard deviation over seeds of two SAEs' difference in points, linked to the first one's rows."""
-        return f"[sd {rounded(self.spread_of(metric, sae, less), decimals)}]({self._link(metric, *sae)})"
+        return f"[sd {rounded(self.spread_of(metric, sae, less), 1)}]({self._link(metric, *sae)})"
 
     def spread_of(self, metric: str, sae: tuple[str, str, int], less: tuple[str, str, int]) -> float:
         one, other = self.values(metric, *sae), self.values(metric, *less)
@@ -186,6 +191,6 @@ class Run:
         raise InputError(f"{self.folder}/contrasts.csv: no {contrast} of {endpoint}, {stream}@{l0} ({trainer})")
 
 
-def _interval(mean: float, low: float, high: float, decimals: int) -> str:
-    middle, lower, upper = (signed(rounded(value, decimals)) for value in (mean, low, high))
-    return f"{middle} ({lower} to {upper})"
+def _interval(row: Contrast) -> str:
+    mean, low, high = (signed(rounded(value, 1)) for value in (row.mean, row.low, row.high))
+    return f"{mean} ({low} to {high})"
