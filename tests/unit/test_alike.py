@@ -25,9 +25,11 @@ from maskedsae.jobs.params import settings_of, spelled_out
 from maskedsae.report.figures import draw as drawing
 from maskedsae.report.html import table_html
 from maskedsae.report.page import write_page
+from maskedsae.report.records import Sae
 from maskedsae.report.settings import FigureSettings, PageSettings
 from maskedsae.report.style import label, looks
 from maskedsae.report.tables import make_tables
+from maskedsae.report.words import lead
 from maskedsae.report.writers import to_csv, to_latex, to_markdown
 from maskedsae.saes.cells import Cell
 from maskedsae.scores.ood.rows import Scored, write_scores
@@ -355,10 +357,20 @@ def page(tmp_path_factory) -> str:
 
 
 def test_the_page_says_what_each_is(page):
-    lead = re.search(r'<p class="lead">.*?</p>\s*<p>(.*?)</p>', page, re.DOTALL)[1]
-    assert lead.startswith(
-        "20 sparse autoencoders, on activations of pythia-160m-deduped and gemma-2-2b, trained without masking, with a "
+    first = re.search(r'<p class="lead">.*?</p>\s*<p>(.*?)</p>', page, re.DOTALL)[1]
+    assert first.startswith(
+        "20 sparse autoencoders, on activations of pythia-160m-deduped, trained without masking, with a "
         "share p of the tokens replaced by “...” (p = 0 and 0.3), on “budget30” (masked, p = 0.3, clean context) or on "
+        "“del30” (deleted, p = 0.3)."
+    )
+
+
+def test_the_page_names_no_model_or_stream_that_was_not_read():
+    saes = [
+        Sae(Cell("paper", MODEL, name, "t", 20, 0), {"l0": 20.0, "nominal_l0": 20}, {}) for name in ("clean", "del30")
+    ]
+    assert lead(saes, SHOWN).startswith(
+        "2 sparse autoencoders, on activations of pythia-160m-deduped, trained without masking or on "
         "“del30” (deleted, p = 0.3)."
     )
 

@@ -31,7 +31,7 @@ STEP = {
 
 def lead(saes: list[Sae], shown: Shown) -> str:
     """What this run is, in two sentences."""
-    models = [model.name for model in shown.models]
+    models = list(dict.fromkeys(sae.cell.model for sae in saes))
     off = [sae for sae in saes if sae.off_by_much]
     read = {sae.cell.stream for sae in saes}
     streams = [stream for stream in shown.streams if stream.name in read]  # the configuration may have more
