@@ -26,6 +26,7 @@ include: "rules/robustness.smk"
 include: "rules/saebench.smk"
 include: "rules/report.smk"
 include: "rules/figures.smk"
+include: "rules/publish.smk"
 include: "rules/plan.smk"
 
 

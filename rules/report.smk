@@ -1,5 +1,5 @@
 # scores_table: every number in the cells' score files as one table, scores.csv (for the SAEs that the tables need) or
-#               grid_scores.csv (for all). One row per number, with its file.
+#               grid_scores.csv (for all). One row per number, with its file. Beside it the same as .parquet.
 # contrasts:    differences between streams, paired by data seed, and the verdicts on the paper's claims.
 # tables:       the paper's tables in three formats, and a summary for a terminal.
 #
@@ -16,6 +16,7 @@ rule scores_table:
         grid.oracles(experiment),
     output:
         "results/{run}/{table}.csv",
+        "results/{run}/{table}.parquet",
     log:
         "results/{run}/logs/scores_table/{table}.log",
     benchmark:

@@ -3,9 +3,10 @@
 Clients find it by HF_ENDPOINT, which they read once, at import: so they run in processes of their own. Repositories
 are folders on disk, each commit a copy of one. Every request is recorded, and a fault can be put before its answer.
 Large files are redirected to another origin, as the hub's are to its storage. (Its Xet protocol is not spoken here:
-the clients then download over plain HTTP.)
+the clients then download over plain HTTP. Who uploads must set HF_HUB_DISABLE_XET, and then does that by HTTP too.)
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -18,9 +19,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-LARGE = (".safetensors", ".parquet", ".zst")  # what the hub keeps in its storage
+LARGE = (".safetensors", ".parquet", ".zst", ".pt")  # what the hub keeps in its storage
 TOKEN = "hf_of_the_tests"
+READER = "hf_that_may_only_read"
+OWNER = "tester"  # in whose name TOKEN may write
 API = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+?)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.+))?)?")
+WRITE = re.compile(r"/api/(models|datasets)/([^/]+/[^/]+?)/(preupload|commit)/([^/]+)")
+BATCH = re.compile(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch")
 FILE = re.compile(r"/(?:(datasets)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 
 
@@ -49,12 +54,17 @@ class Fault:
 @dataclass
 class Repository:
     gated: bool = False
+    private: bool = False
     commits: dict[str, dict[str, Path]] = field(default_factory=dict)  # {commit: {name: file}}, the newest last
 
     def resolve(self, revision: str) -> str | None:
         if revision == "main" and self.commits:
             return list(self.commits)[-1]
         return revision if revision in self.commits else None
+
+    @property
+    def newest(self) -> dict[str, Path]:
+        return list(self.commits.values())[-1]
 
 
 class Hub:
@@ -65,16 +75,26 @@ class Hub:
         self.lock = threading.Lock()
         self.server: ThreadingHTTPServer | None = None
         self.port = 0
+        self.storage: Path | None = None  # of what is uploaded, by its sum; None: nothing may be
 
     def commit(self, kind: str, name: str, folder: Path, gated: bool = False) -> str:
         """Make the files of a folder the newest commit of a repository ("models" or "datasets")."""
         files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        self.repositories.setdefault((kind, name), Repository()).gated = gated
+        return self.commit_files(kind, name, files)
+
+    def commit_files(self, kind: str, name: str, files: dict[str, Path]) -> str:
         sums = {file: digest(path) for file, path in files.items()}
-        repository = self.repositories.setdefault((kind, name), Repository())
-        repository.gated = gated
+        repository = self.repositories[kind, name]
         commit = hashlib.sha1(json.dumps([len(repository.commits), name, sums]).encode()).hexdigest()
         repository.commits[commit] = files
         return commit
+
+    def store(self, data: bytes) -> Path:
+        assert self.storage
+        path = self.storage / hashlib.sha256(data).hexdigest()
+        path.write_bytes(data)
+        return path
 
     @property
     def url(self) -> str:
@@ -138,7 +158,7 @@ class Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.answer()
 
-    do_HEAD = do_POST = do_GET
+    do_HEAD = do_POST = do_PUT = do_GET
 
     def log_message(self, *_: object) -> None:
         """Requests are recorded instead."""
@@ -150,6 +170,8 @@ class Answers(BaseHTTPRequestHandler):
         fault = self.hub.fault(path)
         if fault and fault.status:
             self.say(fault.status, {"error": "a fault"}, fault.headers)
+        elif self.hub.storage and self.command in ("POST", "PUT") and self.writes(path, body):
+            pass
         elif path.startswith("/storage/"):
             self.file(Path("/", path.removeprefix("/storage/")), {}, fault)
         elif found := API.fullmatch(path):
@@ -164,7 +186,7 @@ class Answers(BaseHTTPRequestHandler):
         it says 401 to strangers."""
         repository = self.hub.repositories.get((kind, name))
         token = self.headers.get("Authorization") == f"Bearer {TOKEN}"
-        if repository is None:
+        if repository is None or (repository.private and not token):
             headers = {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
             if not token:
                 headers = {"X-Error-Message": "Invalid username or password."}
@@ -187,7 +209,8 @@ class Answers(BaseHTTPRequestHandler):
         if what in (None, "revision"):
             siblings = [{"rfilename": file} for file in files]
             gated = "manual" if repository.gated else False
-            known = {"_id": commit[:24], "id": name, "sha": commit, "private": False, "gated": gated, "tags": []}
+            known = {"_id": commit[:24], "id": name, "sha": commit, "private": repository.private, "tags": []}
+            known["gated"] = gated
             self.say(200, known | {"siblings": siblings, "downloads": 0, "likes": 0, "disabled": False})
         elif what == "tree":
             recursive = parse_qs(urlsplit(self.path).query).get("recursive", [""])[0].lower() in ("true", "1")
@@ -200,6 +223,74 @@ class Answers(BaseHTTPRequestHandler):
             given = json.loads(body) if body[:1] == b"{" else parse_qs(body.decode())
             every = {entry["path"]: entry for entry in listed(files, "", True)}
             self.say(200, [every[path] for path in given["paths"] if path in every])
+
+    def writes(self, path: str, body: bytes) -> bool:
+        """Answers what creates and changes repositories; False if this is something else."""
+        given = json.loads(body) if re.search(r"[/+]json$", self.headers.get("Content-Type", "")) else {}
+        if path == "/api/validate-yaml":
+            self.say(200, {"warnings": [], "errors": []})
+        elif path == "/api/repos/create":
+            self.create(f"{given['organization']}/{given['name']}", given)
+        elif found := WRITE.fullmatch(path):
+            self.write(*found.groups()[:3], given, body)
+        elif found := BATCH.fullmatch(path):
+            if self.may_write(found[1]):
+                objects = [self.wanted(**wanted) for wanted in given["objects"]]
+                self.say(200, {"transfer": "basic", "objects": objects})
+        elif path.startswith("/upload/"):
+            self.say(200 if self.hub.store(body).name == path.removeprefix("/upload/") else 400, {})
+        else:
+            return False
+        return True
+
+    def may_write(self, name: str) -> bool:
+        """Or the hub's answer why not."""
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token not in (TOKEN, READER):
+            self.say(401, {"error": "Invalid username or password."})
+        elif token == READER or name.split("/")[0] != OWNER:
+            words = f'You don\'t have the rights to create a model under the namespace "{name.split("/")[0]}"'
+            self.say(403, {"error": words}, {"X-Error-Message": words})
+        else:
+            return True
+        return False
+
+    def create(self, name: str, given: dict) -> None:
+        if not self.may_write(name):
+            return
+        url = {"url": f"{self.hub.url}/{name}"}
+        if ("models", name) in self.hub.repositories:
+            self.say(409, url | {"error": "You already created this model repo"})
+            return
+        self.hub.repositories["models", name] = Repository(private=given.get("visibility") == "private")
+        attributes = "".join(f"*{ending} filter=lfs diff=lfs merge=lfs -text\n" for ending in LARGE)
+        self.hub.commit_files("models", name, {".gitattributes": self.hub.store(attributes.encode())})
+        self.say(200, url)
+
+    def wanted(self, oid: str, size: int) -> dict:
+        """Where to put a large file that is not here yet."""
+        known = {"oid": oid, "size": size}
+        if (self.hub.storage / oid).exists():
+            return known
+        return known | {"actions": {"upload": {"href": f"http://localhost:{self.hub.port}/upload/{oid}", "header": {}}}}
+
+    def write(self, kind: str, name: str, what: str, given: dict, body: bytes) -> None:
+        """Says which files are large, or makes a commit of the lines of `body`."""
+        if not self.may_write(name) or not (found := self.allowed(kind, name, None)):
+            return
+        files = dict(found[0].newest)
+        if what == "preupload":
+            asked = [file["path"] for file in given["files"]]
+            self.say(200, {"files": [known_file(path, files.get(path)) for path in asked]})
+            return
+        for line in map(json.loads, body.splitlines()):
+            value = line["value"]
+            if line["key"] == "file":
+                files[value["path"]] = self.hub.store(base64.b64decode(value["content"]))
+            elif line["key"] == "lfsFile":
+                files[value["path"]] = self.hub.storage / value["oid"]
+        commit = self.hub.commit_files(kind, name, files)
+        self.say(200, {"commitOid": commit, "commitUrl": f"{self.hub.url}/{name}/commit/{commit}", "success": True})
 
     def resolve(self, kind: str | None, name: str, revision: str, file: str, fault: Fault | None) -> None:
         if not (found := self.allowed(kind or "models", name, revision)):
@@ -214,7 +305,7 @@ class Answers(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": commit}
         if path is None:
             self.say(404, {"error": "Entry not found"}, headers | {"X-Error-Code": "EntryNotFound"})
-        elif path.suffix in LARGE:
+        elif Path(file).suffix in LARGE:
             linked = {"X-Linked-ETag": f'"{digest(path)}"', "X-Linked-Size": str(path.stat().st_size)}
             place = {"Location": f"http://localhost:{self.hub.port}/storage{path}"}
             self.say(302, {}, headers | linked | place)
@@ -265,10 +356,21 @@ def listed(files: dict[str, Path], folder: str, recursive: bool) -> list[dict]:
         if recursive or len(parts) == 1:
             size = path.stat().st_size
             entry = {"type": "file", "oid": digest(path)[:40], "size": size, "path": name}
-            if path.suffix in LARGE:
+            if Path(name).suffix in LARGE:
                 entry["lfs"] = {"oid": digest(path), "size": size, "pointerSize": 134}
             entries[name] = entry
     return list(entries.values())
+
+
+def known_file(name: str, path: Path | None) -> dict:
+    """How it is to be uploaded, and the sum of the one that is here: of a small file, git's."""
+    large = Path(name).suffix in LARGE
+    known = {"path": name, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False}
+    if path is None:
+        return known
+    data = path.read_bytes()
+    git = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    return known | {"oid": digest(path) if large else git}
 
 
 @cache

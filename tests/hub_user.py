@@ -74,7 +74,14 @@ def saebench_data(settings: dict, folder: str) -> None:
     write_data(Path(folder) / "manifest.json", read(Texts, settings))
 
 
-STEPS = {step.__name__: step for step in (login, model, tokens, use, saebench_data)}
+def upload(sums_file: str, settings: dict, to: str) -> None:
+    from maskedsae.report.settings import UploadSettings
+    from maskedsae.report.upload import upload
+
+    upload(sums_file, read(UploadSettings, settings), to)
+
+
+STEPS = {step.__name__: step for step in (login, model, tokens, use, saebench_data, upload)}
 
 if __name__ == "__main__":
     given = SimpleNamespace(log=[f"{os.environ['HF_HOME']}/job.log"], resources={})

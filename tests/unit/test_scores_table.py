@@ -5,6 +5,7 @@ from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from sae_bench.evals.absorption.eval_output import AbsorptionMeanMetrics
@@ -19,6 +20,7 @@ from maskedsae.jobs.errors import InputError
 from maskedsae.saes.cells import Cell
 from maskedsae.scores.metrics import BESIDE_ABSORPTION, paper_metrics
 from maskedsae.scores.saebench.names import EVALS
+from maskedsae.scores.settings import ScoresTableSettings
 from maskedsae.scores.table import COLUMNS, Row, Scores, collect, read_rows, write_rows, write_table
 from reported import ALIKE, PAPER, ROOT, cells_of, checked
 from scored import DATASETS, N_VALUES, OOD_DATASETS, probes, write_cell
@@ -121,6 +123,20 @@ def test_what_is_written_is_read_back_number_for_number(cell, tmp_path):
     assert read_rows(tmp_path / "scores.csv") == rows
     head = (tmp_path / "scores.csv").read_text().splitlines()[0]
     assert head == "run,model,stream,p,trainer,l0,seed,metric,value,source" == ",".join(COLUMNS)
+
+
+def test_the_parquet_file_has_the_same_rows_with_types(cell, tmp_path):
+    oracle = tmp_path / "results/tiny/neox/oracle.json"
+    files = write_cell(cell, absorption=0.1 + 0.2, auc=1 / 3)
+    oracle.write_text(json.dumps(probes(0.8, ks=(96,))))
+    write_table(tmp_path / "scores.csv", [*files, str(oracle)], ScoresTableSettings(STREAMS, {}))
+    found = pq.read_table(tmp_path / "scores.parquet")
+    assert [Row(**row) for row in found.to_pylist()] == read_rows(tmp_path / "scores.csv")
+    types = {name: str(found.schema.field(name).type) for name in found.column_names}
+    texts = dict.fromkeys(("run", "model", "stream", "trainer", "metric", "source"), "string")
+    assert types == texts | {"p": "double", "value": "double", "l0": "int64", "seed": "int64"}
+    assert list(types) == list(COLUMNS)
+    assert set(found["l0"].to_pylist()) == {8, None}  # the oracle has none
 
 
 def test_every_metric_of_the_tables_is_one_that_saebench_has():

@@ -21,7 +21,7 @@ from .schema import SCHEMA, as_yaml, check_values, fill_in
 # Folders beside the models' own in results/{run}/, and beside the streams' own in results/{run}/{model}/; `oracle` is
 # what scores.csv calls probes on raw activations.
 RESERVED = {
-    "models": {"world", "tables", "figures", "logs", "benchmarks", "saebench"},
+    "models": {"world", "tables", "figures", "logs", "benchmarks", "saebench", "publish"},
     "streams": {"tokens", "ood", "robustness", "oracle", "saebench", "imported"},
 }
 

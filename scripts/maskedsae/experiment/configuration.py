@@ -11,6 +11,7 @@ from ..activations.settings import Stream
 from ..inference.settings import Analysis, ReportChoices
 from ..jobs.compute import Compute
 from ..jobs.typed import read
+from ..report.settings import Publish
 from ..saes.settings import Trainer, Training
 from ..scores.ood.settings import Ood
 from ..scores.robustness.settings import Robustness
@@ -78,6 +79,7 @@ class Configuration:
     world: World | None
     report: ReportChoices
     analysis: Analysis
+    publish: Publish | None
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Configuration:

@@ -9,7 +9,7 @@ from ..report.contents import FIGURES, OF_ALL_TRAINERS, is_tradeoff
 from ..report.settings import DrawnFigure, StepSettings
 from ..saes.cells import Cell
 from .configuration import Configuration
-from .grid import TrainingJob, all_cells, in_each, of_language_models, on_planted
+from .grid import SAE_FILES, TrainingJob, all_cells, in_each, of_language_models, on_planted
 
 Inputs = dict[str, str | list[str]]  # by name
 
@@ -69,6 +69,19 @@ def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Pa
         "tokens": [f"{folder}/{model.name}/tokens/manifest.json" for model in config.language_models],
         "template": f"{checkout}/scripts/maskedsae/report/page.html",
         "css": f"{checkout}/scripts/maskedsae/report/page.css",
+    }
+
+
+def card_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Path) -> Inputs:
+    """What is published, and the card's template; nothing where no repository is named, so that the job says so at
+    once. SAEs on a planted truth are not published: they read no language model."""
+    if config.publish is None:
+        return {}
+    saes = of_language_models(config, cells)
+    return {
+        "saes": [file for name in SAE_FILES for file in in_each(saes, f"sae/{name}")],
+        "scores": f"results/{config.run}/scores.csv",
+        "template": f"{checkout}/scripts/maskedsae/report/model_card.md",
     }
 
 

@@ -21,7 +21,7 @@ from ..inference.settings import (
     TableSettings,
 )
 from ..jobs.typed import plain
-from ..report.settings import DrawnFigure, FigureSettings, PageSettings, StepSettings
+from ..report.settings import CardSettings, DrawnFigure, FigureSettings, PageSettings, StepSettings, UploadSettings
 from ..saes.settings import Reading, TrainJobSettings
 from ..scores.ood.settings import OodTexts, Probing, SaeProbing
 from ..scores.planted.settings import PlantedScoring
@@ -272,6 +272,14 @@ def page_settings(
 ) -> PageSettings:
     """`as_given`: the configuration from files and command line, which the page prints."""
     return PageSettings(shown(config), tuple(figures), tuple(steps), dict(as_given), fingerprint("report.page"))
+
+
+def card_settings(config: Configuration) -> CardSettings:
+    return CardSettings(config.publish, shown(config), fingerprint("report.model_card"))
+
+
+def upload_settings(config: Configuration) -> UploadSettings:
+    return UploadSettings(config.publish, fingerprint("report.upload"))
 
 
 def corpus_settings(config: Configuration) -> CorpusSettings:

@@ -101,6 +101,31 @@ class Repository:
         return f"{self.key}: {self.name} cannot be read: {first_line(error)}: check {self.key} and {self.revision_key}"
 
 
+class Destination(Repository):
+    """A repository that is written to."""
+
+    def _refusal(self, error: Exception) -> str:
+        from huggingface_hub import constants
+
+        where, status = f"{self.key}: {self.name}", _status(error)
+        if constants.HF_HUB_OFFLINE:
+            return f"{where}: HF_HUB_OFFLINE forbids sending anything: run the same command without that variable"
+        if status == 401:
+            return f"{where}: the hub does not accept your token: run `hf auth login` again, or correct HF_TOKEN"
+        if status == 403:
+            return (
+                f"{where}: your token may not write there: correct the owner's name, or run `hf auth login` with a "
+                "token that may write to that owner's repositories"
+            )
+        if _may_pass(error):
+            what = f"cannot reach {constants.ENDPOINT}" if _unreached(error) else "the hub does not take it"
+            return (
+                f"{where}: {what} ({_why(error)}): check the network and run the same command again, now or later: "
+                "files that arrived are not sent again"
+            )
+        return f"{where} cannot be written: {_why(error)}: check {self.key}"
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error

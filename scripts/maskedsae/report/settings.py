@@ -39,3 +39,25 @@ class PageSettings:
     steps: tuple[StepSettings, ...]
     configuration: dict[str, Any]  # all of it, to be printed
     code: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Where finished SAEs are sent if the target `publish` is asked for: section `publish` of the configuration."""
+
+    repository: str
+    private: bool
+    license: str | None
+
+
+@dataclass(frozen=True)
+class CardSettings:
+    publish: Publish | None
+    shown: Shown
+    code: dict[str, str]
+
+
+@dataclass(frozen=True)
+class UploadSettings:
+    publish: Publish | None
+    code: dict[str, str]

@@ -1,4 +1,5 @@
-"""Every number in the cells' JSON files as one tidy table, scores.csv: one row per number, with its file.
+"""Every number in the cells' JSON files as one tidy table, scores.csv: one row per number, with its file. The same rows
+with typed columns are in scores.parquet.
 
 A metric's name is the file's stem and the number's key in it (core.explained_variance); for one data set or letter, its
 name comes between (tpp.<dataset>.tpp_threshold_20_total_metric). docs/scores.md lists them.
@@ -11,7 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..activations.settings import Stream
 from ..jobs.errors import InputError
@@ -211,8 +215,10 @@ def _check(path: str, metric: str, value: object) -> None:
 
 
 def write_table(path: str | Path, files: list[str], settings: ScoresTableSettings) -> None:
+    """Beside `path`, which is a .csv, the same as .parquet."""
     rows = collect(files, settings.streams)
     write_rows(path, rows)
+    write_parquet(Path(path).with_suffix(".parquet"), rows)
     log.info("%s: %s numbers from %d files", path, f"{len(rows):,}", len(files))
 
 
@@ -222,6 +228,16 @@ def write_rows(path: str | Path, rows: list[Row]) -> None:
     lines.writerow(COLUMNS)
     lines.writerows(astuple(row) for row in rows)
     write_bytes(path, text.getvalue().encode())
+
+
+def write_parquet(path: str | Path, rows: list[Row]) -> None:
+    kinds = {name: (get_args(hint) or (hint,))[0] for name, hint in get_type_hints(Row).items()}  # of `int | None`: int
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    schema = pa.schema([(name, types[kinds[name]]) for name in COLUMNS])
+    columns = [[getattr(row, name) for row in rows] for name in COLUMNS]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns, schema), sink, compression="zstd")
+    write_bytes(path, sink.getvalue())
 
 
 def read_rows(path: str | Path) -> list[Row]:
