@@ -1,8 +1,7 @@
 """Language models: what the workflow needs to know about one, and its residual stream at one layer.
 
-A new family is one line in FAMILIES, if its transformers class has `.layers` and adds nothing to the residual stream
-between its last kept block and its final norm; tests/unit/test_language_models.py then compares it with the whole
-model.
+No family is named here. Any decoder of transformers will do whose blocks stand in one list: they are found by that, and
+each time a model is loaded what is read is compared with the hidden states that the whole model gives itself.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,9 +21,6 @@ from ..jobs.files import read_json, sha256, write_json
 from ..jobs.hub import Repository
 from ..jobs.typed import plain, read
 from .settings import ModelFacts, ModelSettings, Stream
-
-# transformers' model_type -> the name of the final norm, which is removed: the residual stream is its input.
-FAMILIES = {"gpt_neox": "final_layer_norm", "gemma2": "norm"}
 
 WEIGHTS_AND_TOKENIZER = ["*.json", "*.safetensors", "*.model", "*.txt"]
 
@@ -47,7 +43,7 @@ def describe(model: ModelSettings, strings: Iterable[str] = ()) -> ModelFacts:
     A hub model is fetched here, once, so that later steps need no network; its revision is resolved to a commit.
     """
     folder, commit = _fetch(model)
-    config = from_pretrained(AutoConfig, model.name, folder)
+    config = text_config(model.name, folder)
     _check(model, config)
     tokenizer = load_tokenizer(model.name, folder)
     for string in strings:
@@ -73,11 +69,12 @@ def describe(model: ModelSettings, strings: Iterable[str] = ()) -> ModelFacts:
 
 
 def _check(model: ModelSettings, config: Any) -> None:
-    if config.model_type not in FAMILIES:
-        raise InputError(
-            f"models: {model.name}: {config.model_type} models are not supported ({', '.join(FAMILIES)} are): "
-            "to add one, see FAMILIES in scripts/maskedsae/activations/language_models.py"
-        )
+    for key in ("num_hidden_layers", "hidden_size", "max_position_embeddings"):
+        if getattr(config, key, None) is None:
+            raise InputError(
+                f"models: {model.name}: {config.model_type} models have no {key} in their configuration: choose a "
+                "decoder of transformers whose blocks stand in one list"
+            )
     if model.layer >= config.num_hidden_layers:
         raise InputError(
             f"models: {model.name}: layer {model.layer} is beyond the model, "
@@ -115,8 +112,12 @@ def tokenizer_of(facts: ModelFacts) -> PreTrainedTokenizerBase:
 
 def longest_text(facts: ModelFacts) -> int:
     """How many tokens the model can read at once."""
-    config = from_pretrained(AutoConfig, facts.name, snapshot(facts))
-    return int(config.max_position_embeddings)
+    return int(text_config(facts.name, snapshot(facts)).max_position_embeddings)
+
+
+def text_config(name: str, folder: str) -> Any:
+    """Of the part that reads text, in a model that also reads pictures."""
+    return from_pretrained(AutoConfig, name, folder).get_text_config()
 
 
 def load_tokenizer(name: str, folder: str) -> PreTrainedTokenizerBase:
@@ -213,16 +214,55 @@ def tf32_products() -> Iterator[None]:
         matmul.fp32_precision = before
 
 
+def blocks_of(name: str, model: nn.Module, layers: int) -> nn.ModuleList:
+    """The list of a decoder's blocks: of all lists of that length the outermost, if there is one such."""
+    lists = {path: part for path, part in model.named_modules() if isinstance(part, nn.ModuleList)}
+    found = {path: part for path, part in lists.items() if len(part) == layers}
+    outermost = [part for path, part in found.items() if not any(path.startswith(f"{other}.") for other in found)]
+    if len(outermost) != 1:
+        raise InputError(
+            f"models: {name}: {type(model).__name__} has {len(outermost)} lists of {layers} blocks "
+            f"({', '.join(found) or 'none'}), and its residual stream is read where there is one: choose another model"
+        )
+    return outermost[0]
+
+
 class LanguageModel:
     """A language model cut off after the layer that is read: contexts of token ids in, residual stream out."""
 
     def __init__(self, facts: ModelFacts, dtype: str, device: str):
-        model = with_all_weights(AutoModel, facts.name, snapshot(facts), dtype)
-        model.layers = model.layers[: facts.layer + 1]
-        setattr(model, FAMILIES[facts.family], nn.Identity())
-        self.facts, self.device = facts, device
+        model = with_all_weights(AutoModel, facts.name, snapshot(facts), dtype).eval().requires_grad_(False)
+        blocks = blocks_of(facts.name, model, facts.layers)
+        self.facts, self.device = facts, "cpu"
         self.name, self.width = facts.name, facts.width
-        self._model = model.eval().requires_grad_(False).to(device)
+        self._model = model
+        blocks[facts.layer].register_forward_hook(self._keep)
+        few = torch.arange(8)[None] % facts.vocabulary
+        states = model(input_ids=few, use_cache=False, output_hidden_states=True).hidden_states
+        whole = self._taken()
+        # The last state may be behind the final norm; that the last block is the last one shows in what it was given.
+        if facts.layer + 1 < facts.layers and not torch.equal(whole, states[facts.layer + 1]):
+            raise self._unlike("its hidden states")
+        del blocks[facts.layer + 1 :]
+        if not torch.equal(self.residual(few), whole):
+            raise self._unlike("what it gives with all its layers")
+        self.device = device
+        model.to(device)
+
+    def _keep(self, block: nn.Module, inputs: Any, output: Any) -> None:
+        self._kept: torch.Tensor | None = output[0] if isinstance(output, tuple) else output
+
+    def _taken(self) -> torch.Tensor:
+        """What the hook kept, which is not held longer than it is needed."""
+        kept, self._kept = self._kept, None
+        assert kept is not None
+        return kept
+
+    def _unlike(self, what: str) -> InputError:
+        return InputError(
+            f"models: {self.name}: what was read after layer {self.facts.layer} of {type(self._model).__name__} is not "
+            f"{what}, so its blocks are not one residual stream: choose another model"
+        )
 
     @torch.no_grad()
     def residual(self, tokens: torch.Tensor, tf32: bool = False) -> torch.Tensor:
@@ -232,5 +272,5 @@ class LanguageModel:
         """
         tokens = to_device(tokens, self.device)
         with tf32_products() if tf32 else nullcontext():
-            residual: torch.Tensor = self._model(input_ids=tokens, use_cache=False).last_hidden_state
-        return residual
+            self._model(input_ids=tokens, use_cache=False)
+        return self._taken()
