@@ -1,4 +1,5 @@
 # make demo    the whole workflow on small models that it trains itself: a CPU, minutes
+# make study   the study: docs/study/ from the runs of profiles/study that two cores can do, in about two hours
 # make test    formatters, linters, the type checker and tests
 # make lint    the same without the tests
 # make env     only the environment, .venv/ (the others make it too)
@@ -13,12 +14,18 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' envs/constraints.txt)
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 BIN := .venv/bin
 
-.PHONY: demo test lint format env constraints clean
+.PHONY: demo study test lint format env constraints clean
 
 demo: env
 	$(BIN)/snakemake --profile profiles/demo
 	@cat results/demo/summary.txt
 	@echo "The report: results/demo/report.html"
+
+study: env
+	$(BIN)/snakemake --profile profiles/local --configfile profiles/study/planted.yaml
+	$(BIN)/snakemake --profile profiles/local --configfile profiles/study/language-model.yaml
+	profiles/study/evaluation-seeds
+	$(BIN)/python scripts/study.py profiles/study/write-up.md docs/study results/planted results/language-model results/evaluation
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder --durations 15
