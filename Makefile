@@ -25,7 +25,7 @@ study: env
 	$(BIN)/snakemake --profile profiles/local --configfile profiles/study/planted.yaml
 	$(BIN)/snakemake --profile profiles/local --configfile profiles/study/language-model.yaml
 	profiles/study/evaluation-seeds
-	$(BIN)/python scripts/study.py profiles/study/write-up.md docs/study results/planted results/language-model results/evaluation
+	$(BIN)/python profiles/study/write.py profiles/study/write-up.md docs/study results/planted results/language-model results/evaluation
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder --durations 15

@@ -122,7 +122,7 @@ class Run:
         return int(self.verdicts["data_seeds"])
 
     def contrast(self, endpoint: str, contrast: str, trainer: str, l0: int, stream: str) -> Contrast:
-        """Of `stream` less the baseline at one nominal l0."""
+        """Of `stream` and the baseline at one nominal l0."""
         return self._contrast(endpoint, contrast, trainer, l0, stream)[1]
 
     def points(self, endpoint: str, contrast: str, trainer: str, l0: int, stream: str) -> str:
@@ -145,10 +145,10 @@ class Run:
         endpoints = dict.fromkeys(row.endpoint for row in self.contrasts)
         return [name for name in endpoints if self.verdict(name, trainer, l0, stream) not in (UNDECIDED, NOT_HERE)]
 
-    def mean(self, metric: str, stream: str, trainer: str, l0: int, decimals: int = 1, percent: bool = False) -> str:
+    def mean(self, metric: str, stream: str, trainer: str, l0: int, percent: bool = False) -> str:
         """Over seeds, linked to its rows."""
         value = self.average(metric, stream, trainer, l0)
-        words = rounded(100 * value, decimals) + "%" if percent else rounded(value, decimals)
+        words = rounded(100 * value, 1) + "%" if percent else rounded(value, 1)
         return f"[{words}]({self._link(metric, stream, trainer, l0)})"
 
     def average(self, metric: str, stream: str, trainer: str, l0: int) -> float:

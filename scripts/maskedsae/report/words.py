@@ -33,12 +33,14 @@ def lead(saes: list[Sae], shown: Shown) -> str:
     """What this run is, in two sentences."""
     models = [model.name for model in shown.models]
     off = [sae for sae in saes if sae.off_by_much]
-    how = ["without masking"] * any(stream.is_baseline for stream in shown.streams)
-    masks = sorted({stream.p for stream in shown.streams if stream.as_in_the_paper and not stream.is_baseline})
+    read = {sae.cell.stream for sae in saes}
+    streams = [stream for stream in shown.streams if stream.name in read]  # the configuration may have more
+    how = ["without masking"] * any(stream.is_baseline for stream in streams)
+    masks = sorted({stream.p for stream in streams if stream.as_in_the_paper and not stream.is_baseline})
     if masks:
         shares = _and([f"{p:g}" for p in masks])
         how.append(f"with a share p of the tokens replaced by “{shown.mask}” (p = {shares})")
-    how += [f"on “{s.name}” ({label(s, shown.streams)})" for s in shown.streams if not s.as_in_the_paper]
+    how += [f"on “{s.name}” ({label(s, shown.streams)})" for s in streams if not s.as_in_the_paper]
     first = f"{len(saes)} sparse autoencoders, on activations of {_and(models)}, trained {_or(how)}."
     if not off:
         return f"{first} Each has its nominal l0 on clean text, within {TOLERANCE:.0%}."

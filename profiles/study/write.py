@@ -1,4 +1,4 @@
-"""docs/study/ from finished runs: python scripts/study.py TEMPLATE TO RUN..., where a run is a folder results/{run}."""
+"""docs/study/ from finished runs: python profiles/study/write.py TEMPLATE TO RUN..., each a folder results/{run}."""
 
 import sys
 
