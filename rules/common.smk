@@ -4,38 +4,18 @@ import gc
 import io
 import os
 import sys
-import threading
 from contextlib import redirect_stderr
 from functools import cache
 
 from snakemake.cli import parse_args
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
-from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.enums import RerunTrigger
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 # Snakemake keeps all jobs until it ends, and Python looks through them for garbage again and again: 13 of 75 CPU
 # seconds for the plan of 10,000 cells (measured once). So it looks less often.
 gc.set_threshold(100_000, 50, 100)
-
-# Each time Snakemake has looked for jobs to start, it sets a timer to look again a second later (for
-# --max-jobs-per-timespan); a finished job makes it look too, and so starts one more such chain. After 200 jobs it looked
-# 200 times a second and took a quarter of a core. Here one timer waits at a time.
-def _look_again(scheduler, delay):
-    if not getattr(scheduler, "looks_again", False):
-
-        def look():
-            scheduler.looks_again = False
-            scheduler._open_jobs.release()
-
-        scheduler.looks_again = True
-        timer = threading.Timer(delay, look)
-        timer.daemon = True
-        timer.start()
-
-
-JobScheduler._schedule_reevalutation = _look_again
 
 # Rules and jobs use this checkout's library, whatever else is installed.
 LIBRARY = f"{workflow.basedir}/scripts"
