@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from conftest import (
     COMPUTE,
@@ -26,7 +25,7 @@ from conftest import (
     model_settings,
     train_settings,
 )
-from maskedsae.activations.language_models import LanguageModel, blocks_of, describe, read_facts, write_facts
+from maskedsae.activations.language_models import LanguageModel, describe, read_facts, write_facts
 from maskedsae.jobs.device import check_device
 from maskedsae.jobs.errors import InputError
 from maskedsae.saes.training import train_cells
@@ -184,66 +183,6 @@ def test_a_directory_without_tokenizer_is_refused(model_folders, tmp_path):
 def test_a_directory_without_a_model_is_refused(tmp_path):
     assert "config.json is missing" in refused("gpt_neox", tmp_path)
     assert "config.json is missing" in refused("gpt_neox", tmp_path / "nowhere")
-
-
-# Families that nothing here names, each as a tiny random model with the tokenizer of the other tests.
-
-OTHERS = (
-    *("gpt2", "gemma", "gemma3_text", "llama", "mistral", "olmo", "olmo2", "phi", "qwen2", "qwen3"),
-    *("bloom", "granite", "mixtral", "opt", "stablelm"),
-)
-
-
-@pytest.fixture(scope="module", params=OTHERS)
-def other(request, model_folders, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
-    shutil.copytree(model_folders["gpt_neox"], folder, dirs_exist_ok=True)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
-    sizes |= {"num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64, "vocab_size": 500}
-    config = AutoConfig.for_model(request.param, **sizes, bos_token_id=0, eos_token_id=0, pad_token_id=0)
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    return folder
-
-
-@pytest.mark.parametrize("layer", [0, 1])
-def test_a_family_nobody_named_equals_the_whole_models_hidden_state(other, layer, contexts):
-    facts = describe(model_settings("gpt_neox", other, layer=layer))
-    residual = LanguageModel(facts, "float32", "cpu").residual(contexts)
-    whole = AutoModelForCausalLM.from_pretrained(other, dtype=torch.float32)
-    with torch.no_grad():
-        hidden = whole(input_ids=contexts, output_hidden_states=True).hidden_states[layer + 1]
-    assert relative_difference(residual, hidden) < CLOSE
-
-
-def test_its_last_layer_is_read_before_the_final_norm(other, contexts):
-    residual = LanguageModel(describe(model_settings("gpt_neox", other, layer=2)), "float32", "cpu").residual(contexts)
-    whole, seen = AutoModelForCausalLM.from_pretrained(other, dtype=torch.float32), []
-    last = max((part for part in whole.modules() if isinstance(part, nn.ModuleList)), key=len)[-1]
-    last.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    with torch.no_grad():
-        whole(input_ids=contexts)
-    output = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
-    assert relative_difference(residual, output) < CLOSE
-
-
-class TwoLists(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.encoder, self.decoder = (nn.ModuleList(nn.Linear(2, 2) for _ in range(3)) for _ in range(2))
-
-
-def test_a_model_with_two_lists_of_blocks_is_refused():
-    with pytest.raises(InputError, match=r"TwoLists has 2 lists of 3 blocks \(encoder, decoder\)"):
-        blocks_of("two", TwoLists(), 3)
-
-
-def test_blocks_that_are_no_residual_stream_are_refused(model_folders, facts, monkeypatch):
-    """Such as a model that goes on changing what its blocks give."""
-    keep = LanguageModel._keep
-    monkeypatch.setattr(LanguageModel, "_keep", lambda *given: keep(*given[:3], given[3] * 2))
-    with pytest.raises(InputError, match="tiny-gpt_neox: what was read after layer 1 of GPTNeoXModel is not its hidden"):
-        LanguageModel(facts["gpt_neox"], "float32", "cpu")
 
 
 def test_truncated_weights_are_named(model_folders, facts, tmp_path):

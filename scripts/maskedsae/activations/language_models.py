@@ -1,9 +1,10 @@
 """Language models: what the workflow needs to know about one, and its residual stream at one layer.
 
 No family is named here. Any decoder of transformers will do whose blocks stand in one list: they are found by that, and
-each time a model is loaded what is read is compared with the hidden states that the whole model gives itself.
+each time a model is loaded, what they give is compared with the hidden states that transformers gives.
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -69,7 +70,7 @@ def describe(model: ModelSettings, strings: Iterable[str] = ()) -> ModelFacts:
 
 
 def _check(model: ModelSettings, config: Any) -> None:
-    for key in ("num_hidden_layers", "hidden_size", "max_position_embeddings"):
+    for key in ("num_hidden_layers", "hidden_size"):
         if getattr(config, key, None) is None:
             raise InputError(
                 f"models: {model.name}: {config.model_type} models have no {key} in their configuration: choose a "
@@ -80,10 +81,9 @@ def _check(model: ModelSettings, config: Any) -> None:
             f"models: {model.name}: layer {model.layer} is beyond the model, "
             f"whose layers are 0 to {config.num_hidden_layers - 1}"
         )
-    if model.context_length > config.max_position_embeddings:
+    if model.context_length > (longest := _longest(config)):
         raise InputError(
-            f"tokens.context_length: {model.context_length} is longer than {model.name} can read "
-            f"({config.max_position_embeddings})"
+            f"tokens.context_length: {model.context_length} is longer than {model.name} can read ({longest})"
         )
 
 
@@ -112,7 +112,12 @@ def tokenizer_of(facts: ModelFacts) -> PreTrainedTokenizerBase:
 
 def longest_text(facts: ModelFacts) -> int:
     """How many tokens the model can read at once."""
-    return int(text_config(facts.name, snapshot(facts)).max_position_embeddings)
+    return _longest(text_config(facts.name, snapshot(facts)))
+
+
+def _longest(config: Any) -> int:
+    """A family without position embeddings (BLOOM, Mamba) names no length."""
+    return getattr(config, "max_position_embeddings", None) or sys.maxsize
 
 
 def text_config(name: str, folder: str) -> Any:
@@ -227,42 +232,53 @@ def blocks_of(name: str, model: nn.Module, layers: int) -> nn.ModuleList:
     return outermost[0]
 
 
+def output_of(block_output: Any) -> torch.Tensor:
+    """Of some families a block gives more than the residual stream, which is then the first."""
+    output: torch.Tensor = block_output[0] if isinstance(block_output, tuple) else block_output
+    return output
+
+
+@torch.no_grad()
+def check_blocks(name: str, model: nn.Module, blocks: nn.ModuleList) -> None:
+    """On a few tokens: each block's output is the model's own hidden state, and knows nothing of what comes later."""
+    outputs: list[torch.Tensor] = []
+    hooks = [block.register_forward_hook(lambda _, __, output: outputs.append(output_of(output))) for block in blocks]
+    half, one, other = torch.arange(12).view(3, 4)  # two texts that begin alike
+    few = torch.stack([torch.cat([half, one]), torch.cat([half, other])])
+    states = model(input_ids=few, use_cache=False, output_hidden_states=True).hidden_states
+    for hook in hooks:
+        hook.remove()
+    # The last state is behind the final norm.
+    if len(outputs) != len(blocks) or not all(map(torch.equal, outputs[:-1], states[1:-1])):
+        raise InputError(
+            f"models: {name}: what the blocks of {type(model).__name__} give is not what transformers calls its hidden "
+            "states, so they are not one residual stream: choose another model"
+        )
+    of_one, of_other = outputs[-1][:, :4].float()
+    # A router's experts get other batches in the two texts, and round otherwise; else these are equal bit for bit.
+    if (of_one - of_other).norm() > torch.finfo(outputs[-1].dtype).eps ** 0.5 * of_one.norm():
+        raise InputError(
+            f"models: {name}: {type(model).__name__} also reads what comes after a token: choose a decoder, which "
+            "reads what comes before"
+        )
+
+
 class LanguageModel:
     """A language model cut off after the layer that is read: contexts of token ids in, residual stream out."""
 
     def __init__(self, facts: ModelFacts, dtype: str, device: str):
         model = with_all_weights(AutoModel, facts.name, snapshot(facts), dtype).eval().requires_grad_(False)
         blocks = blocks_of(facts.name, model, facts.layers)
-        self.facts, self.device = facts, "cpu"
-        self.name, self.width = facts.name, facts.width
-        self._model = model
-        blocks[facts.layer].register_forward_hook(self._keep)
-        few = torch.arange(8)[None] % facts.vocabulary
-        states = model(input_ids=few, use_cache=False, output_hidden_states=True).hidden_states
-        whole = self._taken()
-        # The last state may be behind the final norm; that the last block is the last one shows in what it was given.
-        if facts.layer + 1 < facts.layers and not torch.equal(whole, states[facts.layer + 1]):
-            raise self._unlike("its hidden states")
+        check_blocks(facts.name, model, blocks)
         del blocks[facts.layer + 1 :]
-        if not torch.equal(self.residual(few), whole):
-            raise self._unlike("what it gives with all its layers")
-        self.device = device
-        model.to(device)
+        blocks[facts.layer].register_forward_hook(self._keep)
+        self.facts, self.device = facts, device
+        self.name, self.width = facts.name, facts.width
+        self._model = model.to(device)
+        self._kept: torch.Tensor | None = None
 
     def _keep(self, block: nn.Module, inputs: Any, output: Any) -> None:
-        self._kept: torch.Tensor | None = output[0] if isinstance(output, tuple) else output
-
-    def _taken(self) -> torch.Tensor:
-        """What the hook kept, which is not held longer than it is needed."""
-        kept, self._kept = self._kept, None
-        assert kept is not None
-        return kept
-
-    def _unlike(self, what: str) -> InputError:
-        return InputError(
-            f"models: {self.name}: what was read after layer {self.facts.layer} of {type(self._model).__name__} is not "
-            f"{what}, so its blocks are not one residual stream: choose another model"
-        )
+        self._kept = output_of(output)
 
     @torch.no_grad()
     def residual(self, tokens: torch.Tensor, tf32: bool = False) -> torch.Tensor:
@@ -273,4 +289,6 @@ class LanguageModel:
         tokens = to_device(tokens, self.device)
         with tf32_products() if tf32 else nullcontext():
             self._model(input_ids=tokens, use_cache=False)
-        return self._taken()
+        kept, self._kept = self._kept, None  # a block's activations are not held longer than they are needed
+        assert kept is not None
+        return kept
