@@ -1,10 +1,10 @@
 """Language models: what the workflow needs to know about one, and its residual stream at one layer.
 
-A new family is one line in FAMILIES, if its transformers class has `.layers` and adds nothing to the residual stream
-between its last kept block and its final norm; tests/unit/test_language_models.py then compares it with the whole
-model.
+No family is named here. Any decoder of transformers will do whose blocks stand in one list: they are found by that, and
+each time a model is loaded, what they give is compared with the hidden states that transformers gives.
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -22,9 +22,6 @@ from ..jobs.files import read_json, sha256, write_json
 from ..jobs.hub import Repository
 from ..jobs.typed import plain, read
 from .settings import ModelFacts, ModelSettings, Stream
-
-# transformers' model_type -> the name of the final norm, which is removed: the residual stream is its input.
-FAMILIES = {"gpt_neox": "final_layer_norm", "gemma2": "norm"}
 
 WEIGHTS_AND_TOKENIZER = ["*.json", "*.safetensors", "*.model", "*.txt"]
 
@@ -47,7 +44,7 @@ def describe(model: ModelSettings, strings: Iterable[str] = ()) -> ModelFacts:
     A hub model is fetched here, once, so that later steps need no network; its revision is resolved to a commit.
     """
     folder, commit = _fetch(model)
-    config = from_pretrained(AutoConfig, model.name, folder)
+    config = text_config(model.name, folder)
     _check(model, config)
     tokenizer = load_tokenizer(model.name, folder)
     for string in strings:
@@ -73,20 +70,20 @@ def describe(model: ModelSettings, strings: Iterable[str] = ()) -> ModelFacts:
 
 
 def _check(model: ModelSettings, config: Any) -> None:
-    if config.model_type not in FAMILIES:
-        raise InputError(
-            f"models: {model.name}: {config.model_type} models are not supported ({', '.join(FAMILIES)} are): "
-            "to add one, see FAMILIES in scripts/maskedsae/activations/language_models.py"
-        )
+    for key in ("num_hidden_layers", "hidden_size"):
+        if getattr(config, key, None) is None:
+            raise InputError(
+                f"models: {model.name}: {config.model_type} models have no {key} in their configuration: choose a "
+                "decoder of transformers whose blocks stand in one list"
+            )
     if model.layer >= config.num_hidden_layers:
         raise InputError(
             f"models: {model.name}: layer {model.layer} is beyond the model, "
             f"whose layers are 0 to {config.num_hidden_layers - 1}"
         )
-    if model.context_length > config.max_position_embeddings:
+    if model.context_length > (longest := _longest(config)):
         raise InputError(
-            f"tokens.context_length: {model.context_length} is longer than {model.name} can read "
-            f"({config.max_position_embeddings})"
+            f"tokens.context_length: {model.context_length} is longer than {model.name} can read ({longest})"
         )
 
 
@@ -115,8 +112,17 @@ def tokenizer_of(facts: ModelFacts) -> PreTrainedTokenizerBase:
 
 def longest_text(facts: ModelFacts) -> int:
     """How many tokens the model can read at once."""
-    config = from_pretrained(AutoConfig, facts.name, snapshot(facts))
-    return int(config.max_position_embeddings)
+    return _longest(text_config(facts.name, snapshot(facts)))
+
+
+def _longest(config: Any) -> int:
+    """A family without position embeddings (BLOOM, Mamba) names no length."""
+    return getattr(config, "max_position_embeddings", None) or sys.maxsize
+
+
+def text_config(name: str, folder: str) -> Any:
+    """Of the part that reads text, in a model that also reads pictures."""
+    return from_pretrained(AutoConfig, name, folder).get_text_config()
 
 
 def load_tokenizer(name: str, folder: str) -> PreTrainedTokenizerBase:
@@ -213,16 +219,66 @@ def tf32_products() -> Iterator[None]:
         matmul.fp32_precision = before
 
 
+def blocks_of(name: str, model: nn.Module, layers: int) -> nn.ModuleList:
+    """The list of a decoder's blocks: of all lists of that length the outermost, if there is one such."""
+    lists = {path: part for path, part in model.named_modules() if isinstance(part, nn.ModuleList)}
+    found = {path: part for path, part in lists.items() if len(part) == layers}
+    outermost = [part for path, part in found.items() if not any(path.startswith(f"{other}.") for other in found)]
+    if len(outermost) != 1:
+        raise InputError(
+            f"models: {name}: {type(model).__name__} has {len(outermost)} lists of {layers} blocks "
+            f"({', '.join(found) or 'none'}), and its residual stream is read where there is one: choose another model"
+        )
+    return outermost[0]
+
+
+def output_of(block_output: Any) -> torch.Tensor:
+    """Of some families a block gives more than the residual stream, which is then the first."""
+    output: torch.Tensor = block_output[0] if isinstance(block_output, tuple) else block_output
+    return output
+
+
+@torch.no_grad()
+def check_blocks(name: str, model: nn.Module, blocks: nn.ModuleList) -> None:
+    """On a few tokens: each block's output is the model's own hidden state, and knows nothing of what comes later."""
+    outputs: list[torch.Tensor] = []
+    hooks = [block.register_forward_hook(lambda _, __, output: outputs.append(output_of(output))) for block in blocks]
+    half, one, other = torch.arange(12).view(3, 4)  # two texts that begin alike
+    few = torch.stack([torch.cat([half, one]), torch.cat([half, other])])
+    states = model(input_ids=few, use_cache=False, output_hidden_states=True).hidden_states
+    for hook in hooks:
+        hook.remove()
+    # The last state is behind the final norm.
+    if len(outputs) != len(blocks) or not all(map(torch.equal, outputs[:-1], states[1:-1])):
+        raise InputError(
+            f"models: {name}: what the blocks of {type(model).__name__} give is not what transformers calls its hidden "
+            "states, so they are not one residual stream: choose another model"
+        )
+    of_one, of_other = outputs[-1][:, :4].float()
+    # A router's experts get other batches in the two texts, and round otherwise; else these are equal bit for bit.
+    if (of_one - of_other).norm() > torch.finfo(outputs[-1].dtype).eps ** 0.5 * of_one.norm():
+        raise InputError(
+            f"models: {name}: {type(model).__name__} also reads what comes after a token: choose a decoder, which "
+            "reads what comes before"
+        )
+
+
 class LanguageModel:
     """A language model cut off after the layer that is read: contexts of token ids in, residual stream out."""
 
     def __init__(self, facts: ModelFacts, dtype: str, device: str):
-        model = with_all_weights(AutoModel, facts.name, snapshot(facts), dtype)
-        model.layers = model.layers[: facts.layer + 1]
-        setattr(model, FAMILIES[facts.family], nn.Identity())
+        model = with_all_weights(AutoModel, facts.name, snapshot(facts), dtype).eval().requires_grad_(False)
+        blocks = blocks_of(facts.name, model, facts.layers)
+        check_blocks(facts.name, model, blocks)
+        del blocks[facts.layer + 1 :]
+        blocks[facts.layer].register_forward_hook(self._keep)
         self.facts, self.device = facts, device
         self.name, self.width = facts.name, facts.width
-        self._model = model.eval().requires_grad_(False).to(device)
+        self._model = model.to(device)
+        self._kept: torch.Tensor | None = None
+
+    def _keep(self, block: nn.Module, inputs: Any, output: Any) -> None:
+        self._kept = output_of(output)
 
     @torch.no_grad()
     def residual(self, tokens: torch.Tensor, tf32: bool = False) -> torch.Tensor:
@@ -232,5 +288,7 @@ class LanguageModel:
         """
         tokens = to_device(tokens, self.device)
         with tf32_products() if tf32 else nullcontext():
-            residual: torch.Tensor = self._model(input_ids=tokens, use_cache=False).last_hidden_state
-        return residual
+            self._model(input_ids=tokens, use_cache=False)
+        kept, self._kept = self._kept, None  # a block's activations are not held longer than they are needed
+        assert kept is not None
+        return kept

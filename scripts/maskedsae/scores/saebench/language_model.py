@@ -1,4 +1,4 @@
-"""SAEBench's language model: a HookedTransformer with exactly the weights that the stream used, unprocessed."""
+"""SAEBench's language model: transformer-lens' own, with exactly the weights that the stream used, unprocessed."""
 
 import logging
 from typing import Any
@@ -6,15 +6,35 @@ from typing import Any
 import torch
 from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens import loading_from_pretrained as loading
+from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.sources import transformers as bridges
 from transformer_lens.pretrained.weight_conversions.gemma import convert_gemma_weights
 from transformer_lens.pretrained.weight_conversions.neox import convert_neox_weights
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
-from ...activations.language_models import load_tokenizer, snapshot, with_all_weights
+from ...activations.language_models import (
+    blocks_of,
+    from_pretrained,
+    load_tokenizer,
+    output_of,
+    snapshot,
+    with_all_weights,
+)
 from ...activations.settings import ModelFacts
+from ...jobs.errors import InputError, first_line
 
 # transformer-lens calls logging.info, which gives the root logger a handler if it has none: each line came twice.
 logging.getLogger().addHandler(logging.NullHandler())
+
+CONVERTED = ("gpt_neox", "gemma2")
+
+
+class Bridge(TransformerBridge):
+    """Passes for a HookedTransformer, whose calls it has, where SAEBench checks the type of its model."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return HookedTransformer
 
 
 def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None = None) -> HookedTransformer:
@@ -24,8 +44,64 @@ def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None = None) -
     All processing is off: transformer-lens' own `from_pretrained` centres and folds weights, so the SAE would be
     evaluated on another model than it was trained on.
     """
+    check_known(facts)
+    whole = with_all_weights(AutoModelForCausalLM, facts.name, snapshot(facts), dtype).eval().requires_grad_(False)
+    make = converted if facts.family in CONVERTED else bridged
+    return make(facts, whole, dtype, bos).eval().requires_grad_(False)
+
+
+def check_known(facts: ModelFacts) -> None:
+    """A model of the paper's two families is converted; any other is bridged, if transformer-lens knows how."""
+    if facts.family in CONVERTED:
+        return
+    config = from_pretrained(AutoConfig, facts.name, snapshot(facts))
+    try:
+        family = bridges.determine_architecture_from_hf_config(config)
+        known = bridges.get_hf_model_class_for_architecture(family) is AutoModelForCausalLM
+    except ValueError:
+        known = False
+    if not known:
+        raise _not_for_saebench(facts, f"does not know {config.model_type} models")
+
+
+def _not_for_saebench(facts: ModelFacts, why: str) -> InputError:
+    return InputError(
+        f"models: {facts.name}: transformer-lens, through which SAEBench reads a language model, {why}: set "
+        "saebench.evals: [] and tables: [] (SAEs can be trained and probed all the same), or choose another model"
+    )
+
+
+def bridged(facts: ModelFacts, whole: Any, dtype: str, bos: bool | None) -> Any:
+    """transformers' own modules with transformer-lens' hooks, after a look at what they give."""
+    few = torch.arange(8)[None]
+    seen: list[torch.Tensor] = []
+    block = blocks_of(facts.name, whole, facts.layers)[facts.layer]
+    hook = block.register_forward_hook(lambda _, __, output: seen.append(output_of(output)))
+    logits = whole(input_ids=few, use_cache=False).logits
+    hook.remove()
+    try:
+        model = TransformerBridge.boot_transformers(
+            snapshot(facts),
+            hf_model=whole,
+            tokenizer=load_tokenizer(facts.name, snapshot(facts)),
+            dtype=getattr(torch, dtype),
+            device="cpu",
+        )
+        found, cache = model.run_with_cache(few, names_filter=[facts.hook])
+    except Exception as error:
+        raise _not_for_saebench(facts, f"cannot take it ({type(error).__name__}: {first_line(error)})") from error
+    for ours, theirs in ((seen[0], cache[facts.hook]), (logits, found)):
+        if (ours - theirs).float().norm() > torch.finfo(ours.dtype).eps ** 0.5 * ours.float().norm():
+            raise _not_for_saebench(facts, "computes something else than transformers")
+    model.__class__ = Bridge
+    model.cfg.model_name = facts.name  # SAEBench makes folders of it, so never a path
+    if bos is not None:
+        model.cfg.default_prepend_bos = bos
+    return model
+
+
+def converted(facts: ModelFacts, whole: Any, dtype: str, bos: bool | None) -> HookedTransformer:
     folder = snapshot(facts)
-    whole = with_all_weights(AutoModelForCausalLM, facts.name, folder, dtype)
     if facts.family == "gpt_neox":
         config = loading.get_pretrained_model_config(folder, device="cpu")
         state = convert_neox_weights(whole, config)
@@ -45,7 +121,7 @@ def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None = None) -
         fold_value_biases=False,
         refactor_factored_attn_matrices=False,
     )
-    return model.eval().requires_grad_(False)
+    return model
 
 
 def gemma2_config(small: Any) -> HookedTransformerConfig:

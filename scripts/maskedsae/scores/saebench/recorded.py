@@ -2,7 +2,7 @@
 
 A call is known by all its arguments, every token included, so what is read is bit for bit what would be computed (same
 machine, device, versions and threads); an unknown call is computed. For logits and losses, the layers after the SAE's
-hook are always computed, since they depend on what the SAE puts there.
+hook are always computed, since they depend on what the SAE puts there; a TransformerBridge computes all of them.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformer_lens.model_bridge import TransformerBridge
 
 from ...jobs.files import write_json
 
@@ -28,6 +29,7 @@ class RecordedCalls:
         self.known: dict[str, Place] = {} if record else json.loads(self.path.with_suffix(".json").read_text())
         self.kept: dict[str, Place] = {}
         self.hits = self.misses = 0
+        self._bridge = isinstance(model, TransformerBridge)  # which cannot start at a layer
         self._file = open(self.path.with_suffix(".bin"), "wb") if record else None  # noqa: SIM115
         size = self.path.with_suffix(".bin").stat().st_size
         self._bytes = None if record or not size else torch.from_file(str(path) + ".bin", size=size, dtype=torch.uint8)
@@ -45,7 +47,7 @@ class RecordedCalls:
 
     def forward(self, input: Any, **options: Any) -> Any:
         """Logits and losses: core asks for them three times a batch: unchanged, with the SAE put in, and with zeros."""
-        if options.get("return_type") != "both":
+        if options.get("return_type") != "both" or self._bridge:
             return self._forward(input, **options)
         key = self._key(input, self._to_the_hook)
         if key in self.known:
