@@ -39,6 +39,8 @@ class TrainerKind:
     # dictionary_learning's `log_stats` calls `trainer.loss`, which moves the threshold and the dead-latent counters.
     features: Callable[[Any, torch.Tensor], torch.Tensor]
     form: Form | None = None  # None: it has stock's step only
+    l1: Callable[[Any], float] | None = None  # the coefficient of its L1 penalty, if it has one
+    mask: Callable[[Any], torch.Tensor] | None = None  # which latents its penalty masks, if it does
 
 
 def of_linear_layers(each_row: bool, median: Callable[[torch.Tensor], torch.Tensor]) -> Form:
@@ -88,6 +90,12 @@ def make_trainer(settings: TrainSettings, l0: int, facts: Facts, device: str) ->
 def autocast(dtype: torch.dtype, device: str) -> AbstractContextManager[Any]:
     """A context in which matrix products use this number format."""
     return torch.autocast(device.split(":")[0], dtype=dtype) if dtype == torch.bfloat16 else nullcontext()
+
+
+def decoder_rows(dictionary: Any) -> torch.Tensor:
+    """One for each latent, in every class."""
+    rows: torch.Tensor = dictionary.W_dec if hasattr(dictionary, "W_dec") else dictionary.decoder.weight.T
+    return rows.detach()
 
 
 def dead_latents(trainer: Any) -> int:
