@@ -12,6 +12,7 @@ from ..inference.settings import Analysis, ReportChoices
 from ..jobs.compute import Compute
 from ..jobs.typed import read
 from ..saes.settings import Trainer, Training
+from ..scores.audit.settings import Audit
 from ..scores.ood.settings import Ood
 from ..scores.robustness.settings import Robustness
 from ..scores.saebench.settings import Saebench
@@ -74,6 +75,7 @@ class Configuration:
     ood: Ood
     robustness: Robustness
     saebench: Saebench
+    audit: Audit
     compute: Compute
     world: World | None
     report: ReportChoices

@@ -64,6 +64,7 @@ def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Pa
         "captions": [f"{checkout}/report/{figure}.rst" for figure in captions],
         "quality": in_each(cells, "sae/quality.json"),
         "provenance": in_each(cells, "sae/provenance.json"),
+        "audits": in_each(cells, "audit.json"),
         "scoring": in_each(of_language_models(config, cells), "scores/provenance.json"),
         "models": [f"{folder}/{model.name}/model.json" for model in config.language_models],
         "tokens": [f"{folder}/{model.name}/tokens/manifest.json" for model in config.language_models],
@@ -89,6 +90,7 @@ STEPS = {
     "saebench_model": "SAEBench: language models",
     "saebench": "SAEBench: scores",
     "planted": "planted truths: scores",
+    "audit": "audits",
 }
 ON_GPU = ("train", "ood_activations", "robustness_activations", "saebench_model", "saebench")
 
