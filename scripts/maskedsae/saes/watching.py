@@ -40,11 +40,11 @@ class Watch:
         """The columns; None where the trainer has no such thing."""
         assert self.total is not None
         means = self.total / self.weight
-        mask = kind.mask(trainer) if kind.mask else None
+        mask = getattr(trainer, kind.mask) if kind.mask else None
         return [
             *((means < level).sum().item() for level in DORMANT),
             trainers.decoder_rows(trainer.ae).norm(dim=1).min().item(),
-            kind.l1(trainer) if kind.l1 else None,
+            float(getattr(trainer, kind.l1)) if kind.l1 else None,
             None if mask is None else int(mask.sum()),
         ]
 
