@@ -26,7 +26,8 @@ def title(drawn: DrawnFigure) -> str:
 def figures(config: Configuration) -> list[DrawnFigure]:
     """Those of all trainers side by side; then, of what the tables show, each trainer's own."""
     compared = config.analysis.endpoints and (config.tables or config.analysis.arms)
-    found = [DrawnFigure(name, name, "") for name in OF_ALL_TRAINERS if compared]
+    of_all = [name for name in OF_ALL_TRAINERS if compared and (config.report.convergence or name != "convergence")]
+    found = [DrawnFigure(name, name, "") for name in of_all]
     of_tables = [name for name in FIGURES if config.tables and name not in OF_ALL_TRAINERS]
     if not any(is_tradeoff(table.streams) for table in config.tables):
         of_tables = [name for name in of_tables if name != "tradeoff"]
@@ -42,6 +43,9 @@ def figure_inputs(config: Configuration, drawn: DrawnFigure, cells: Sequence[Cel
     """No more than the figure shows, so that it waits for nothing else."""
     if drawn.figure == "taken_apart":
         return {"contrasts": f"results/{config.run}/contrasts.csv"}
+    if drawn.figure == "convergence":
+        both = [cell for cell in cells if cell.trainer in config.report.convergence]
+        return {"curves": in_each(both, "training.csv")}
     inputs: Inputs = {"scores": f"results/{config.run}/scores.csv"}
     if drawn.figure == "figure1":
         inputs["differences"] = f"results/{config.run}/ood_differences.json"

@@ -29,13 +29,13 @@ def write_audit(to: str | Path, training: str | Path, probes: list[str], setting
 def audit(training: Path, probes: list[str], settings: Audit) -> dict[str, Any]:
     folder, rows = training.parent / "sae", read_training(training)
     latents = read_json(folder / "cfg.json")["d_sae"]
-    audits = [(step_of(row), in_training(row, rows, latents, settings)) for row in audited(rows, settings.every)]
-    at_the_end = {"checksums": checksums(folder), "false_positives": alerts(probes, settings)}
-    for _, earlier in audits[:-1]:
-        earlier |= dict.fromkeys(at_the_end, not_asked(AT_THE_END))
-    last = audits[-1][1]
-    last |= at_the_end
-    if not at_the_end["checksums"].fires:  # otherwise the weights may not be its own
+    later = {"checksums": not_asked(AT_THE_END), "false_positives": not_asked(AT_THE_END)}
+    audits = [
+        (step_of(row), in_training(row, rows, latents, settings) | later) for row in audited(rows, settings.every)
+    ]
+    _, last = audits[-1]
+    last |= {"checksums": checksums(folder), "false_positives": alerts(probes, settings)}
+    if not last["checksums"].fires:  # otherwise the weights may not be its own
         last["decoder_norm"] = decoder_norm(folder / "sae_weights.safetensors", settings)
     return {
         "thresholds": plain(settings),
