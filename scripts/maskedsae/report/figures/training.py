@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from ...inference.arms import arm_of
 from ...inference.settings import Shown
 from ...jobs.errors import InputError
 from ...saes.cells import Cell
 from ..style import MUTED, label, looks
-from .panels import Floats, Grid, new_figure
+from .panels import Floats, Grid, legend, new_figure
 
 WINDOW = 500  # steps behind the variance of the loss (saes/watching.py)
 POINTS = 150  # of a curve; more rows are averaged in blocks
@@ -62,10 +63,12 @@ def training(grid: Grid, note: str, files: dict[Cell, str]) -> Figure:
 
 
 def convergence(shown: Shown, note: str, files: dict[Cell, str]) -> Figure:
-    """Of two trainers, the loss and its variance, averaged over seeds; at the smallest l0 that each stream has."""
+    """Of two trainers, the loss and its variance, averaged over seeds; at the smallest l0 that each stream has. Streams
+    that only take another apart are left out."""
     panels_of = {"loss": "loss", "loss_variance": f"its variance over {WINDOW} steps"}
     models = [model.name for model in shown.models if any(cell.model == model.name for cell in files)]
-    streams = [stream for stream in shown.streams if any(cell.stream == stream.name for cell in files)]
+    there = {cell.stream for cell in files}
+    streams = [stream for stream in shown.streams if stream.name in there and arm_of(stream) in (None, "paper")]
     trainers, seen = shown.report.convergence, looks(shown.streams)
     dashes = dict(zip(trainers, DASHES[::2], strict=True))
     figure = new_figure(4.6, note)
@@ -93,7 +96,7 @@ def convergence(shown: Shown, note: str, files: dict[Cell, str]) -> Figure:
     }
     marks |= {trainer: {"color": MUTED, "linestyle": dashes[trainer]} for trainer in trainers}
     handles = [Line2D([], [], label=words, **look) for words, look in marks.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, handlelength=2.6)
+    legend(figure, handles)
     return figure
 
 
