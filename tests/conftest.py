@@ -221,8 +221,14 @@ MATRYOSHKA = "matryoshka_batch_topk"
 
 # Kinds whose nominal l0 is another penalty, and what that is called.
 BY_PENALTY = {"standard": "l1_penalty", "gated": "l1_penalty", "p_anneal": "initial_sparsity_penalty"}
+BY_PENALTY |= {"masked_penalty": "l1_penalty", "adaptive_gate": "l1_penalty"}
 OWN_SETTINGS = {
+    "standard": {"sparsity_warmup_steps": 20},
+    "gated": {"sparsity_warmup_steps": 20},
+    "masked_penalty": {"norm_penalty": 5e-4, "dormant_below": 0.5, "mask_every": 10},  # 0.99^70 = 0.5
+    "adaptive_gate": {"entropy_penalty": 1e-4},
     "p_anneal": {
+        "sparsity_warmup_steps": 20,
         **{"sparsity_function": "Lp^p", "p_end": 0.2, "anneal_start": 30},
         **{"n_sparsity_updates": 10, "sparsity_queue_length": 5},
     },
@@ -236,7 +242,7 @@ def trainer_entry(kind: str = MATRYOSHKA) -> dict:
         return own | {"bandwidth": 0.001, "sparsity_penalty": 1.0, "sparsity_warmup_steps": 20}
     if kind in BY_PENALTY:
         penalties = {4: 0.08, 8: 0.04, 16: 0.02}
-        return own | {"sparsity_warmup_steps": 20, BY_PENALTY[kind]: penalties} | OWN_SETTINGS.get(kind, {})
+        return own | {BY_PENALTY[kind]: penalties} | OWN_SETTINGS[kind]
     own |= {"auxk_alpha": 0.03125, "threshold_beta": 0.9, "threshold_start_step": 10}
     return own | ({"group_fractions": [0.25, 0.25, 0.5]} if kind == MATRYOSHKA else {})
 

@@ -29,7 +29,7 @@ WRONG = [
         "trainers",
         ["matroshka_batch_topk"],
         "trainers: matroshka_batch_topk is not one of matryoshka_batch_topk, batch_topk, topk, jumprelu, standard, "
-        "gated, p_anneal (did you mean",
+        "gated, p_anneal, masked_penalty, adaptive_gate (did you mean",
     ),
     ("trainer_settings.mine", {"lr": 1}, "trainer_settings.mine.kind: missing: it is one of matryoshka_batch_topk, "),
     ("trainer_settings.mine", {"kind": "topc"}, 'mine.kind: "topc" is not one of matryoshka_batch_topk, batch_topk, '),
@@ -459,7 +459,7 @@ ARMS = [
         (
             {"control": "top"},
             "control: top is none of trainer_settings (matryoshka_batch_topk, batch_topk, topk, jumprelu, standard, "
-            "gated, p_anneal)",
+            "gated, p_anneal, masked_penalty, adaptive_gate)",
         ),
         ({"assay": ["topk", "topk"]}, "assay: topk is given twice: keep one"),
         ({"least_seeds": 1}, "least_seeds: 1 is out of range: it must be at least 2"),

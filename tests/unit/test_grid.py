@@ -21,7 +21,9 @@ from maskedsae.experiment.grid import (
     training_jobs,
 )
 from maskedsae.jobs.errors import InputError
+from maskedsae.jobs.params import settings_of, spelled_out
 from maskedsae.saes.cells import Cell, joint_name
+from maskedsae.saes.settings import Trainer, TrainJobSettings
 
 RAW = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
 PYTHIA, GEMMA, TRAINER = "pythia-160m-deduped", "gemma-2-2b", "matryoshka_batch_topk"
@@ -39,7 +41,7 @@ def jobs(config: Configuration) -> list[TrainingJob]:
     return training_jobs(config, needed=True) + training_jobs(config, needed=False)
 
 
-def l0s(job: TrainingJob) -> tuple[int, ...]:
+def l0s_of(job: TrainingJob) -> tuple[int, ...]:
     return tuple(dict.fromkeys(cell.l0 for cell in job.cells))
 
 
@@ -87,7 +89,7 @@ def test_no_other_place_spells_a_cells_path():
 
 def test_the_tables_need_18_saes_in_6_jobs():
     found = training_jobs(PAPER, needed=True)
-    assert [(job.model, job.stream, l0s(job)) for job in found] == [
+    assert [(job.model, job.stream, l0s_of(job)) for job in found] == [
         (PYTHIA, "clean", ALL),
         (PYTHIA, "mask20", (20,)),
         (PYTHIA, "mask30", ALL),
@@ -100,7 +102,7 @@ def test_the_tables_need_18_saes_in_6_jobs():
 
 def test_the_rest_of_the_grid_is_14_saes_in_4_jobs():
     found = training_jobs(PAPER, needed=False)
-    assert [(job.model, job.stream, l0s(job)) for job in found] == [
+    assert [(job.model, job.stream, l0s_of(job)) for job in found] == [
         (PYTHIA, "mask20", (40, 80, 160)),
         (PYTHIA, "mask50", (40, 80, 160)),
         (GEMMA, "mask20", ALL),
@@ -155,9 +157,32 @@ def test_how_the_saes_are_grouped_is_no_part_of_what_they_are():
     """So another table, or other l0_sets, retrain nothing (tests/workflow/test_dag.py)."""
     ungrouped = paper_with(l0_sets=[])
     whole, alone = jobs(PAPER)[0], jobs(ungrouped)[0]
-    assert (whole.stream, l0s(whole), alone.stream, l0s(alone)) == ("clean", ALL, "clean", (20,))
+    assert (whole.stream, l0s_of(whole), alone.stream, l0s_of(alone)) == ("clean", ALL, "clean", (20,))
     assert settings.train_settings(PAPER, whole) == settings.train_settings(ungrouped, alone)
     assert set(alone.files()) < set(whole.files())
+
+
+def test_a_penalty_for_another_l0_leaves_the_sae_of_this_one_as_it_is():
+    """Also where they share a job, and on the way through Snakemake, where l0s are text."""
+
+    def of(l0s: list[int], l0_sets: list[list[int]], **penalties: float) -> dict[int, Trainer]:
+        entries = deepcopy(RAW["trainer_settings"])
+        entries["standard"]["l1_penalty"] |= {int(l0.removeprefix("l0_")): given for l0, given in penalties.items()}
+        config = paper_with(trainers=["standard"], trainer_settings=entries, l0=l0s, l0_sets=l0_sets, tables=[])
+        found = {}
+        for job in jobs(config):
+            lines = spelled_out(settings.train_settings(config, job))
+            given = settings_of(TrainJobSettings, lines).for_cell("standard", 0).trainer
+            assert set(given.by_l0["l1_penalty"]) == set(l0s_of(job))
+            found |= {l0: given.at(l0) for l0 in l0s_of(job)}
+        return found
+
+    before = of([20, 40], [[20, 40]])
+    assert before[20].settings["l1_penalty"] == RAW["trainer_settings"]["standard"]["l1_penalty"][20]
+    assert not before[20].by_l0
+    assert of([20, 40, 80], [[20, 40]], l0_80=0.5)[20] == before[20]
+    after = of([20, 40], [], l0_40=0.5)
+    assert (after[20], after[40].settings["l1_penalty"]) == (before[20], 0.5)
 
 
 def test_trainers_and_seeds_may_share_a_job_and_each_cell_depends_on_the_same_as_alone():

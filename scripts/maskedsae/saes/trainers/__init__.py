@@ -1,1 +1,1 @@
-"""dictionary_learning's trainers, one kind per file: base.py says what a kind is."""
+"""Trainers, one kind per file: base.py says what a kind is."""

@@ -1,6 +1,7 @@
 """What a kind of trainer is, how a trainer is made, and how its state is saved and restored.
 
-Each kind has a file of its name in this folder, with one `KIND`. The classes are dictionary_learning's own.
+Each kind has a file of its name in this folder, with one `KIND`. The classes are dictionary_learning's own, but for
+those of an article, which its trainSAE drives as well (article.py).
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ class Form:
 
 @dataclass(frozen=True)
 class TrainerKind:
-    """A class of dictionary_learning, and how it differs from the others."""
+    """A class that dictionary_learning's trainSAE can drive, and how it differs from the others."""
 
     make: Any
     l0_argument: str | None  # what the class calls the nominal l0; None: it is given another setting for each
@@ -42,6 +43,8 @@ class TrainerKind:
     state: tuple[str, ...] = ()  # further attributes that its next step depends on
     l1: str | None = None  # the attribute that is the coefficient of its L1 penalty; None: it has none
     mask: str | None = None  # the attribute that says which latents are masked; None: none ever is
+    # Its weights as one of dictionary_learning's classes has them, from its own.
+    published: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] = dict
 
 
 def of_linear_layers(each_row: bool, median: Callable[[torch.Tensor], torch.Tensor]) -> Form:
@@ -61,7 +64,7 @@ def encoded(trainer: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def known_kinds() -> list[str]:
-    return sorted({path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "base"})
+    return sorted({path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "base", "article"})
 
 
 def trainer_kind(name: str) -> TrainerKind:

@@ -26,6 +26,8 @@ SAEBENCH_ARCHITECTURES = {
 OF_RELU_TRAINERS = {
     "PAnnealTrainer": "p_anneal",
     "StandardTrainerAprilUpdate": "standard_april_update",
+    "MaskedPenaltyTrainer": "masked_penalty",
+    "AdaptiveGateTrainer": "adaptive_gate",
 }
 
 
