@@ -10,10 +10,11 @@ from safetensors.numpy import load_file, save_file
 from sklearn.metrics import roc_curve
 
 from checkout import configuration_of
-from conftest import MATRYOSHKA
+from conftest import BY_PENALTY, COMPUTE, MATRYOSHKA, a_cell, train_settings
 from maskedsae.experiment.settings import audit_settings
 from maskedsae.jobs.errors import InputError
 from maskedsae.jobs.files import sha256
+from maskedsae.saes import training
 from maskedsae.saes.learner import COLUMNS
 from maskedsae.scores.audit.audit import audit
 from maskedsae.scores.audit.points import POINTS, alarm_rate
@@ -158,6 +159,29 @@ def test_a_real_training_is_audited(cells):
         (found,) = audit(folder / "training.csv", [], AUDIT)["audits"]
         assert found["step"] == 99 and list(found["points"]) == [*POINTS], kind
         assert found["points"]["checksums"] == {"applies": True, "value": 0, "limit": 0, "fires": False}
+        # Of these settings: 0.04 for this l0, far above the article's 1e-3; and a mask that takes most latents.
+        assert found["points"]["l1"]["applies"] == ("l1" in found["fires"]) == (kind in BY_PENALTY), kind
+        assert found["points"]["masked"]["applies"] == ("masked" in found["fires"]) == (kind == "masked_penalty"), kind
+
+
+def test_latents_that_die_in_a_real_training_are_seen(facts, tokens_folders, tmp_path, monkeypatch):
+    made = training.make_trainer
+
+    def with_dead_latents(*given):
+        trainer = made(*given)
+        trainer.ae.encoder.bias.data[:8] = -100
+        return trainer
+
+    shares = []
+    for name, make in (("healthy", made), ("planted", with_dead_latents)):
+        monkeypatch.setattr(training, "make_trainer", make)
+        manifest = tokens_folders["gpt_neox"] / "manifest.json"
+        to = {a_cell(8, "topk"): tmp_path / name}
+        training.train_cells(to, train_settings("topk"), facts["gpt_neox"], manifest, COMPUTE)
+        (found,) = audit(tmp_path / name / "training.csv", [], AUDIT)["audits"]
+        shares.append(found["points"]["dead"]["value"])
+        assert ("dead" in found["fires"]) == (name == "planted")
+    assert shares[1] - shares[0] >= 7 / 64
 
 
 @pytest.mark.parametrize("alerts", [0.01, 0.05, 0.3])
