@@ -24,6 +24,7 @@ include: "rules/planted.smk"
 include: "rules/ood.smk"
 include: "rules/robustness.smk"
 include: "rules/saebench.smk"
+include: "rules/audit.smk"
 include: "rules/report.smk"
 include: "rules/figures.smk"
 include: "rules/publish.smk"
@@ -55,11 +56,13 @@ rule scores:
         grid.oracles(experiment),
 
 
-# Every SAE of model x stream x trainer x l0 x seed, and its scores.
+# Every SAE of model x stream x trainer x l0 x seed, its scores and its audit.
 rule grid:
     input:
         [
-            [TRAINED[file] for file in grid.sae_files(cell)] + grid.score_files(experiment, cell)
+            [TRAINED[file] for file in grid.sae_files(cell)]
+            + grid.score_files(experiment, cell)
+            + [f"{cell.folder}/audit.json"]
             for cell in TABLE_CELLS + OTHER_CELLS
         ],
         grid.oracles(experiment),

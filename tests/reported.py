@@ -19,11 +19,13 @@ from maskedsae.experiment.grid import all_cells, table_files, training_jobs
 from maskedsae.inference.make import write_inference
 from maskedsae.inference.published import FILES
 from maskedsae.inference.settings import Shown
+from maskedsae.jobs.typed import plain
 from maskedsae.report.contents import FIGURES
 from maskedsae.report.figures.draw import draw
 from maskedsae.report.make import write_report_tables
 from maskedsae.report.settings import FigureSettings, PageSettings, StepSettings
 from maskedsae.saes.cells import Cell
+from maskedsae.scores.audit.points import POINTS, Finding, not_asked
 from maskedsae.scores.metrics import BESIDE_ABSORPTION, ROBUSTNESS, SCORED_L0, scored_l0
 from maskedsae.scores.ood.datasets import LABELS
 from maskedsae.scores.ood.rows import Scored, write_scores
@@ -33,6 +35,10 @@ ROOT = Path(__file__).parents[1]
 PAPER = yaml.safe_load((ROOT / "config.yaml").read_text())
 DEMO = deepcopy(PAPER)
 update_config(DEMO, yaml.safe_load((ROOT / "profiles/demo/demo.yaml").read_text()))
+
+# Two trainers, compared by a figure of their own.
+TWO = DEMO | {"trainers": ["matryoshka_batch_topk", "topk"]}
+TWO |= {"report": DEMO["report"] | {"convergence": TWO["trainers"]}}
 
 # Streams that could be mistaken for each other: three of one p, and two that mask nothing. The paper's own come last.
 ALIKE_STREAMS = [
@@ -132,6 +138,23 @@ def probed_rows() -> list[Scored]:
     return [Scored(*key, np.arange(4), np.arange(4) % 2, np.arange(4.0)) for key in sets]
 
 
+def audits_of(cell: Cell) -> list[dict]:
+    """A masked SAE has dead latents, and had a variance that rose; the probes on it are alarmed more often."""
+    masked = cell.stream == "mask30"
+    found = dict.fromkeys(POINTS, Finding(0.01, 1.0))
+    found |= {"l1": not_asked("the trainer has no L1 penalty"), "masked": not_asked("the trainer masks no latent")}
+    found["dead"] = Finding(0.08, 0.05, True) if masked else Finding(0.02, 0.05)
+    found["checksums"] = Finding(0, 0)
+    found["variance"] = Finding(0.9, 1.05, baseline=1)
+    found["false_positives"] = Finding(0.236, 0.22, True, baseline=0.2) if masked else Finding(0.2, 0.22, baseline=0.2)
+    risen = found | {"variance": Finding(1.5, 1.05, True, baseline=1)}
+    every = [risen, found, found] if masked else [found] * 3
+    return [
+        {"step": 900 * n, "fires": [name for name in POINTS if points[name].fires], "points": plain(points)}
+        for n, points in enumerate(every, 1)
+    ]
+
+
 def write_run(folder: Path, config: dict, dead: int = 10, step: str = "stock") -> None:
     """All that the report's rules read, in `folder`, which is the working directory."""
     shown = shown_of(config)
@@ -158,10 +181,13 @@ def write_run(folder: Path, config: dict, dead: int = 10, step: str = "stock") -
         facts = {"revision": "def", "versions": {"python": "3.11", "sae-bench": "0.4.1"}, "device": "cpu (x86_64)"}
         (sae.parent / "scores" / "provenance.json").write_text(json.dumps(facts))
         loss = number(cell.model, p, cell.l0, cell.seed, 0, cell.stream)
-        curve = "step,tokens,loss,l0,explained_variance,dead_latents\n"
+        curve = "step,tokens,loss,l0,explained_variance,dead_latents,loss_variance\n"
+        variance = loss * (0.1 if cell.trainer == "topk" else 0.2)
         curve += "".join(
-            f"{i},{512 * i},{loss / (i + 1)},{cell.l0},{1 - 1 / (i + 1)},{i}\n" for i in range(0, 1800, 50)
+            f"{i},{512 * i},{loss / (i + 1)},{cell.l0},{1 - 1 / (i + 1)},{i},{variance / (i + 1)}\n"
+            for i in range(0, 1800, 50)
         )
+        (sae.parent / "audit.json").write_text(json.dumps({"thresholds": {}, "audits": audits_of(cell)}))
         (sae.parent / "training.csv").write_text(curve)
     for model in shown.models:
         facts = {"name": model.name, "hub": model.hub, "commit": "0" * 40, "path": model.path}

@@ -21,9 +21,9 @@ from maskedsae.report.figures.training import read_curves
 from maskedsae.report.settings import DrawnFigure
 from maskedsae.report.style import OTHERS, SHADES, looks
 from maskedsae.scores.table import read_rows, write_rows
-from reported import DEMO, PAPER, ROOT, checked, differences_of, drawn, figure, number, shown_of, write_run
+from reported import DEMO, PAPER, ROOT, TWO, checked, differences_of, drawn, figure, number, shown_of, write_run
 
-FIGURES = sorted(contents.FIGURES)
+FIGURES = sorted(contents.FIGURES.keys() - {"convergence"})  # which needs two trainers
 SEEDS = {"seeds": [0, 1, 2]}
 LOOKS = looks(shown_of(PAPER).streams)
 ABSORPTION = "absorption.mean_full_absorption_score"
@@ -216,6 +216,36 @@ def test_training_curves_are_the_rows_of_training_csv(run):
         assert lines[0].get_ydata() == pytest.approx(lines[0].get_ydata()[0] / (steps + 1))
 
 
+def test_two_trainers_losses_and_their_variances_are_the_mean_of_their_training_csvs(run):
+    axes = run(TWO | {"seeds": [0, 1]})("convergence")
+    assert len(axes) == 4
+    steps, p_of = np.arange(0, 1800, 50), {"clean": 0, "mask20": 0.2, "mask30": 0.3, "mask50": 0.5}
+    for column, model, streams in ((0, "pythia-demo", p_of), (1, "gemma-demo", ["clean", "mask30"])):
+        losses = {name: np.mean([number(model, p_of[name], 8, seed, 0) for seed in (0, 1)]) for name in streams}
+        for panel, factors in ((axes[column], (1, 1)), (axes[2 + column], (0.2, 0.1))):
+            lines = panel.get_lines()
+            assert all(line.get_xdata().tolist() == (512 * steps).tolist() for line in lines)
+            of_table = {LOOKS[name].light for name in streams}  # the others are the analysis' arms
+            found = {
+                (line.get_color(), line.is_dashed()): line.get_ydata()[0]
+                for line in lines
+                if line.get_color() in of_table
+            }
+            expected = {
+                (LOOKS[name].light, dashed): losses[name] * factors[dashed] for name in streams for dashed in (0, 1)
+            }
+            assert found == pytest.approx(expected)
+
+
+def test_that_figure_can_be_written_and_says_that_it_is_a_demos(run, tmp_path):
+    run(TWO)
+    assert tables.DEMO in notes(open_figure(TWO, "convergence"))
+    figure(TWO, "convergence", [tmp_path / "it.png"])
+    dots = np.array(Image.open(tmp_path / "it.png").convert("L"))
+    dots[6:-6, 6:-6] = 255
+    assert (dots == 255).all()
+
+
 def test_long_curves_are_averaged_in_blocks(tmp_path):
     lines = "".join(f"{i},{i},8,0.5,{i}\n" for i in range(3000))
     (tmp_path / "training.csv").write_text("tokens,loss,l0,explained_variance,dead_latents\n" + lines)
@@ -343,15 +373,16 @@ def test_no_two_streams_have_one_colour_however_many_there_are():
 
 def test_several_trainers_have_figures_of_their_own():
     both = outputs.figures(checked(PAPER | {"trainers": ["matryoshka_batch_topk", "topk"]}))
-    assert len(both) == 2 * len(contents.FIGURES) - len(contents.OF_ALL_TRAINERS)
+    assert len(both) == 2 * len(FIGURES) - len({*contents.OF_ALL_TRAINERS} - {"convergence"})
     assert DrawnFigure("figure1_topk", "figure1", "topk") in both
     assert DrawnFigure("decides", "decides", "") in both
-    assert [figure.file for figure in outputs.figures(checked(PAPER))] == list(contents.FIGURES)
+    assert sorted(figure.file for figure in outputs.figures(checked(PAPER))) == FIGURES
+    assert DrawnFigure("convergence", "convergence", "") in outputs.figures(checked(TWO))
 
 
 def test_without_a_table_of_several_p_there_is_no_tradeoff():
     figures = outputs.figures(checked(PAPER | {"tables": PAPER["tables"][:2]}))
-    assert {figure.figure for figure in figures} == contents.FIGURES.keys() - {"tradeoff"}
+    assert {figure.figure for figure in figures} == set(FIGURES) - {"tradeoff"}
 
 
 def test_without_tables_there_is_none():
@@ -359,5 +390,5 @@ def test_without_tables_there_is_none():
 
 
 def test_every_figure_has_a_caption():
-    for name in FIGURES:
+    for name in contents.FIGURES:
         assert len((ROOT / "report" / f"{name}.rst").read_text()) > 100

@@ -41,7 +41,13 @@ def train(folder, facts, tokens_folders, settings=SETTINGS, l0s=L0S):
 
 
 def files(folder) -> dict[str, bytes]:
-    return {f"{l0}/{name}": (folder / f"l0_{l0}" / "sae" / name).read_bytes() for l0 in L0S for name in PUBLISHED}
+    found = {f"{l0}/{name}": (folder / f"l0_{l0}" / "sae" / name).read_bytes() for l0 in L0S for name in PUBLISHED}
+    return found | {f"{l0}/training.csv": without_times(folder / f"l0_{l0}" / "training.csv") for l0 in L0S}
+
+
+def without_times(log) -> bytes:
+    """Its last two columns are the speed and the seconds."""
+    return b"\n".join(line.rsplit(b",", 2)[0] for line in log.read_bytes().splitlines())
 
 
 def run_and_kill(train_once, after: float) -> int:

@@ -15,13 +15,15 @@ import pytest
 from maskedsae.experiment import outputs
 from maskedsae.experiment.grid import score_files, training_jobs
 from maskedsae.jobs.errors import InputError
-from maskedsae.report import records, tables
-from maskedsae.report.contents import FIGURES
+from maskedsae.report import contents, records, tables
 from maskedsae.report.page import write_page
 from maskedsae.report.settings import StepSettings
+from maskedsae.report.writers import MINUS
 from maskedsae.saes.cells import Cell
 from maskedsae.scores.table import read_rows
 from reported import DEMO, PAPER, cells_of, checked, page_of, write_run
+
+FIGURES = contents.FIGURES.keys() - {"convergence"}  # which needs two trainers
 
 # Two jobs of two SAEs each, which share a clock.
 CLOCKS = {"a.json": (["a", "b"], 3600), "b.json": (["a", "b"], 3600), "c.json": (["c", "d"], 1800)}
@@ -200,6 +202,19 @@ def test_a_demo_says_so_at_the_top_and_on_every_figure(page):
     assert len(svgs) == len(FIGURES)
     written = [" ".join(re.findall("<!-- (.*?) -->", svg)) for svg in svgs]  # of each line
     assert all(tables.DEMO in words for words in written)
+
+
+def test_the_audit_says_what_fires_and_of_how_many(page):
+    saes = len(cells_of(DEMO))
+    masked = sum(cell.stream == "mask30" for cell in cells_of(DEMO))
+    said = f"Of {saes} finished SAEs it objects to dead latents for {masked}, false positives for {masked}."
+    assert said in page.text
+    table = page.text.split("beyond its threshold")[1].split("Variance of the loss and")[0]
+    for words, count in (("8.0%", masked), ("+18%", masked), ("2.0%", saes - masked), ("before: 1 of 2", masked)):
+        assert table.count(words) == count, words
+    assert table.count(f"{MINUS}10%") == table.count("agree") == saes and table.count("—") == 2 * saes
+    warned = re.findall(r'<td><span class="chip warn">([^<]*)</span>', page.source)
+    assert sorted(warned) == sorted(["8.0%", "+18%"] * masked)
 
 
 def test_claims_have_verdicts(page, file):

@@ -23,6 +23,7 @@ from maskedsae.saes.sources import make_stream
 from maskedsae.saes.team import Team
 from maskedsae.saes.trainers.base import known_kinds, make_trainer, trainer_arguments, trainer_kind
 from maskedsae.saes.training import norm_factor, train_cells
+from maskedsae.saes.watching import Watch
 from maskedsae.text.packing import write_tokens
 from maskedsae.text.tokens import Tokens
 
@@ -199,11 +200,14 @@ def test_interrupted_or_written_again_it_has_the_same_files(kind, cells, given, 
 
 def test_a_row_of_training_csv_is_what_the_plain_formulas_give(given, tmp_path, monkeypatch):
     """Of the step before the last: its rows, seen by the SAE as it then was, by textbook formulas in float64."""
-    seen = {}
-    measure = learners.Learner.measure
+    seen, means, losses = {}, [], []
+    measure, record = learners.Learner.measure, learners.Learner.record_losses
 
     def spy(learner, x, autocast):
+        if learner.step <= 90:
+            means.append(learner.trainer.ae.encode(x, use_threshold=False).double().mean(0))
         if learner.step == 90:
+            seen["norms"] = learner.trainer.ae.W_dec.double().norm(dim=1)
             trainer = learner.trainer
             features = trainer.ae.encode(x, use_threshold=False).double()
             seen.update(x=x.double(), x_hat=trainer.ae.decode(features.float()).double(), features=features)
@@ -211,10 +215,14 @@ def test_a_row_of_training_csv_is_what_the_plain_formulas_give(given, tmp_path, 
         return measure(learner, x, autocast)
 
     monkeypatch.setattr(learners.Learner, "measure", spy)
+    monkeypatch.setattr(
+        *(learners.Learner, "record_losses"),
+        lambda learner, found: losses.extend(found) or record(learner, found),
+    )
     train_cells(folders(tmp_path, 8), train_settings(), *given)
     rows = {int(row["step"]): row for row in csv.DictReader((tmp_path / "l0_8" / "training.csv").open())}
     assert list(rows) == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 99]
-    row = {name: float(value) for name, value in rows[90].items()}
+    row = {name: float(value) for name, value in rows[90].items() if value}
     x, x_hat = seen["x"], seen["x_hat"]
     squares = ((x - x_hat) ** 2).sum().item()
     assert row["tokens"] == 91 * 64
@@ -227,6 +235,25 @@ def test_a_row_of_training_csv_is_what_the_plain_formulas_give(given, tmp_path, 
     assert row["lr"] == pytest.approx(3e-3 * 10 / 20)
     assert row["threshold"] == pytest.approx(float(rows[99]["threshold"]), rel=0.5) and row["threshold"] > 0
     assert row["seconds"] <= float(rows[99]["seconds"])
+    # What the audit reads.
+    weights_of_rows = [0.99**age for age in range(len(means))]
+    running = sum(w * mean for w, mean in zip(weights_of_rows, reversed(means), strict=True)) / sum(weights_of_rows)
+    for level in ("5e-05", "1e-04"):
+        assert row[f"dormant_{level}"] == (running < float(level)).sum()
+    assert row["least_decoder_norm"] == pytest.approx(seen["norms"].min().item())
+    assert len(losses) == 100 and row["loss"] == losses[90]
+    assert row["loss_variance"] == pytest.approx(torch.tensor(losses[:91]).double().var(correction=0).item(), rel=1e-6)
+    assert rows[90]["l1"] == rows[90]["masked_latents"] == ""  # Matryoshka has neither
+
+
+def test_the_variance_of_the_loss_is_over_its_last_500_steps():
+    watch, losses = Watch(), [float(step % 7) ** 2 for step in range(1234)]
+    watch.losses.extend(losses)
+    assert watch.loss_variance == pytest.approx(torch.tensor(losses[-500:]).double().var(correction=0).item())
+    again = Watch()
+    again.load_state(watch.state(), "cpu")
+    again.losses.append(1.0)
+    assert again.loss_variance == pytest.approx(torch.tensor([*losses[-499:], 1.0]).double().var(correction=0).item())
 
 
 @pytest.mark.parametrize("kind", BY_PENALTY)

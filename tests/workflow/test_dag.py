@@ -323,6 +323,29 @@ def test_a_score_that_was_deleted_is_made_again_alone_and_as_it_was(checkout):
     assert score.read_bytes() == before
 
 
+AUDITS = {f"audit/neox_clean_{trainer}_l0_{l0}_seed_0" for trainer in (MATRYOSHKA, TOPK) for l0 in (4, 8)}
+
+
+def test_a_changed_threshold_audits_again_and_does_nothing_else(checkout):
+    made = (*TO_PROBES, "audit")
+    assert checkout.planned("grid", made) == {}
+    checkout.config["audit"] = {"dead": 0.2, "every": 20}
+    assert set(checkout.planned("grid", made)) == AUDITS
+
+
+def test_a_damaged_sae_is_audited_again_and_found_out(checkout):
+    """Run and not only planned. Snakemake sees that the file is younger."""
+    folder = checkout.folder / f"results/tiny/neox/clean/{TOPK}/l0_8/seed_0"
+    assert json.loads((folder / "audit.json").read_text())["audits"][-1]["points"]["checksums"]["fires"] is False
+    checkout.append(str((folder / "sae" / "ae.pt").relative_to(checkout.folder)), "And more.")
+    target = str((folder / "audit.json").relative_to(checkout.folder))
+    output = checkout.snakemake(target)
+    assert checkout.status == 0, output
+    points = json.loads((folder / "audit.json").read_text())["audits"][-1]["points"]
+    assert points["checksums"]["why"] == "ae.pt is not the file that was written"
+    assert points["false_positives"]["applies"]
+
+
 TEXTS = "robustness_activations/neox"
 ROBUSTNESS = {f"robustness/neox_clean_{trainer}_l0_{l0}_seed_0" for trainer in (MATRYOSHKA, TOPK) for l0 in (4, 8)}
 

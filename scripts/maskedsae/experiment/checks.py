@@ -282,6 +282,13 @@ def _check_report(config: Configuration) -> None:
         if shown not in values:
             asked = ", ".join(map(str, values))
             raise InputError(f"configuration: report.{key}: {shown} is none of saebench.{eval_name} ({asked})")
+    _unique("report.convergence", report.convergence, "name two different ones")
+    if len(report.convergence) not in (0, 2):
+        raise InputError("configuration: report.convergence: compares two trainers: name two, or none")
+    for name in report.convergence:
+        if name not in config.trainers:
+            known = ", ".join(config.trainers)
+            raise InputError(f"configuration: report.convergence: {name} is none of trainers ({known})")
 
 
 def _check_analysis(config: Configuration) -> None:

@@ -13,6 +13,7 @@ from ..jobs.compute import Compute
 from ..jobs.typed import read
 from ..report.settings import Publish
 from ..saes.settings import Trainer, Training
+from ..scores.audit.settings import Audit
 from ..scores.ood.settings import Ood
 from ..scores.robustness.settings import Robustness
 from ..scores.saebench.settings import Saebench
@@ -75,6 +76,7 @@ class Configuration:
     ood: Ood
     robustness: Robustness
     saebench: Saebench
+    audit: Audit
     compute: Compute
     world: World | None
     report: ReportChoices

@@ -85,6 +85,13 @@ def measured_files(config: Configuration, cells: Iterable[Cell]) -> list[str]:
     return [file for cell in cells for file in (*score_files(config, cell), f"{cell.folder}/sae/quality.json")]
 
 
+def probe_rows(config: Configuration, cell: Cell) -> list[str]:
+    """The test rows' scores by probes on the SAE, and on its language model's activations."""
+    if config.model(cell.model).planted is not None:
+        return []
+    return [f"{cell.folder}/scores/ood_rows.csv", f"results/{cell.run}/{cell.model}/oracle_rows.csv"]
+
+
 def in_each(cells: Iterable[Cell], file: str) -> list[str]:
     """This file of each cell."""
     return [f"{cell.folder}/{file}" for cell in cells]

@@ -26,7 +26,8 @@ def title(drawn: DrawnFigure) -> str:
 def figures(config: Configuration) -> list[DrawnFigure]:
     """Those of all trainers side by side; then, of what the tables show, each trainer's own."""
     compared = config.analysis.endpoints and (config.tables or config.analysis.arms)
-    found = [DrawnFigure(name, name, "") for name in OF_ALL_TRAINERS if compared]
+    of_all = [name for name in OF_ALL_TRAINERS if compared and (config.report.convergence or name != "convergence")]
+    found = [DrawnFigure(name, name, "") for name in of_all]
     of_tables = [name for name in FIGURES if config.tables and name not in OF_ALL_TRAINERS]
     if not any(is_tradeoff(table.streams) for table in config.tables):
         of_tables = [name for name in of_tables if name != "tradeoff"]
@@ -42,6 +43,9 @@ def figure_inputs(config: Configuration, drawn: DrawnFigure, cells: Sequence[Cel
     """No more than the figure shows, so that it waits for nothing else."""
     if drawn.figure == "taken_apart":
         return {"contrasts": f"results/{config.run}/contrasts.csv"}
+    if drawn.figure == "convergence":
+        both = [cell for cell in cells if cell.trainer in config.report.convergence]
+        return {"curves": in_each(both, "training.csv")}
     inputs: Inputs = {"scores": f"results/{config.run}/scores.csv"}
     if drawn.figure == "figure1":
         inputs["differences"] = f"results/{config.run}/ood_differences.json"
@@ -64,6 +68,7 @@ def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Pa
         "captions": [f"{checkout}/report/{figure}.rst" for figure in captions],
         "quality": in_each(cells, "sae/quality.json"),
         "provenance": in_each(cells, "sae/provenance.json"),
+        "audits": in_each(cells, "audit.json"),
         "scoring": in_each(of_language_models(config, cells), "scores/provenance.json"),
         "models": [f"{folder}/{model.name}/model.json" for model in config.language_models],
         "tokens": [f"{folder}/{model.name}/tokens/manifest.json" for model in config.language_models],
@@ -102,6 +107,7 @@ STEPS = {
     "saebench_model": "SAEBench: language models",
     "saebench": "SAEBench: scores",
     "planted": "planted truths: scores",
+    "audit": "audits",
 }
 ON_GPU = ("train", "ood_activations", "robustness_activations", "saebench_model", "saebench")
 

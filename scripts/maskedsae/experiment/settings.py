@@ -23,6 +23,7 @@ from ..inference.settings import (
 from ..jobs.typed import plain
 from ..report.settings import CardSettings, DrawnFigure, FigureSettings, PageSettings, StepSettings, UploadSettings
 from ..saes.settings import Reading, TrainJobSettings
+from ..scores.audit.settings import AuditSettings
 from ..scores.ood.settings import OodTexts, Probing, SaeProbing
 from ..scores.planted.settings import PlantedScoring
 from ..scores.robustness.settings import RobustnessSettings, RobustnessTexts
@@ -219,6 +220,10 @@ def sharing(config: Configuration, name: str) -> Sharing:
 
 def scores_table_settings(config: Configuration) -> ScoresTableSettings:
     return ScoresTableSettings(config.streams, fingerprint("scores.table"))
+
+
+def audit_settings(config: Configuration) -> AuditSettings:
+    return AuditSettings(config.audit, fingerprint("scores.audit.audit"))
 
 
 def shown(config: Configuration) -> Shown:

@@ -22,6 +22,7 @@ class ReportChoices:
     explained_variance: str
     n: int
     k: int
+    convergence: tuple[str, ...]  # two trainers, or none
 
     @property
     def metrics(self) -> list[Metric]:

@@ -11,6 +11,7 @@ FIGURES = {
     "tradeoff": "Absorption against explained variance",
     "auc_by_k": "Probes by number of latents",
     "ood_datasets": "Probes by data set",
+    "convergence": "Loss and its variance",
     "training": "Training curves",
 }
 
@@ -27,7 +28,7 @@ CONTRASTS = {
 }
 
 # Those that show all trainers side by side; of the others each trainer has its own.
-OF_ALL_TRAINERS = ("decides", "taken_apart")
+OF_ALL_TRAINERS = ("decides", "taken_apart", "convergence")
 
 
 def is_tradeoff(streams: Sequence[str]) -> bool:

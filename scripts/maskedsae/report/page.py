@@ -17,9 +17,10 @@ from ..inference.verdicts import NOT_TESTED
 from ..jobs.errors import InputError
 from ..jobs.files import read_json, read_list, write_bytes
 from ..jobs.log import log
+from ..scores.audit.points import POINTS
 from ..scores.metrics import scored_l0
 from ..scores.table import Scores, read_rows
-from . import answer, html, records
+from . import answer, audits, html, records
 from .contents import FIGURES
 from .printed import printed_section
 from .settings import PageSettings
@@ -74,6 +75,7 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
     l0s = scored_l0({score for model in shown.models for score in model.scores})
     scores = Scores(read_rows(_one(inputs, "scores")))
     saes = records.read_saes(list(inputs["quality"]))
+    audited = audits.read_audits(list(inputs["audits"]))
     verdicts, contrasts = read_json(_one(inputs, "verdicts")), read_contrasts(_one(inputs, "contrasts"))
     found = [claim["verdict"] for claim in verdicts["claims"]]
     untested = _untested(verdicts["claims"])
@@ -103,6 +105,9 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "figures": _figures(inputs, settings, palette),
         "differences": _differences(read_list(_one(inputs, "differences")), shown, palette),
         "saes": _saes(saes, settings, palette, scores, l0s),
+        "audits": {"/".join(cell.folder.parts[2:]): audits.line(found) for cell, found in audited.items()},
+        "audited": audits.count(audited),
+        "points": list(POINTS.values()),
         "printed": printed_section(published),
         "scored_texts": list(l0s),
         "tolerance": f"{TOLERANCE:.0%}",

@@ -17,6 +17,8 @@ from ..jobs.provenance import provenance
 from . import checkpoints
 from .cells import Cell
 from .trainers import base as trainers
+from .watching import COLUMNS as WATCHED
+from .watching import Watch
 
 # What a checkpoint holds besides the trainer's own state.
 STATE = (
@@ -26,7 +28,7 @@ STATE = (
 
 COLUMNS = (
     *("step", "tokens", "loss", "l0", "explained_variance", "mse", "dead_latents", "threshold", "lr"),
-    *("tokens_per_second", "seconds"),
+    *(*WATCHED, "loss_variance", "tokens_per_second", "seconds"),
 )
 
 
@@ -40,6 +42,7 @@ class Learner:
         self.carry: torch.Tensor | None = None
         self.norm_factor: float | None = None
         self.seconds = 0.0
+        self.watch = Watch()
         self.rows: list[list[float | None]] = []
         self.runs: list[dict[str, Any]] = []
         self.trained_with: list[str] = []
@@ -86,6 +89,7 @@ class Learner:
             return
         for name in STATE:
             setattr(self, name, state[name])
+        self.watch.load_state(state["watch"], self.trainer.device)
         if self.finished:
             log.info("%s: is trained already; its files are written again from %s", self.folder, self.checkpoint)
         elif not self.diverged:
@@ -96,6 +100,7 @@ class Learner:
         self.lease.check()
         self.block, self.carry = block, carry.cpu()
         state = {name: getattr(self, name) for name in STATE}
+        state["watch"] = self.watch.state()
         # The last checkpoint holds the finished SAE alone: a third of the size, and enough to write its files again.
         state["trainer"] = trainers.state_dict(self.trainer, self.kind) if self.learns else None
         checkpoints.save(self.checkpoint, state)
@@ -110,12 +115,14 @@ class Learner:
         """Its last steps had these losses."""
         for number, loss in enumerate(losses, self.step - len(losses)):
             self.loss = loss
+            self.watch.losses.append(loss)
             if not isfinite(loss) and not self.diverged:
                 self.diverged_at = number
                 log.error("%s: diverged at step %s (loss %s); the others go on", self.folder, f"{number:,}", loss)
 
     def measure(self, x: torch.Tensor, autocast: AbstractContextManager[Any]) -> list[float | None]:
-        """l0, explained variance, mse, dead latents, threshold (None: it has none) and learning rate, as in training.
+        """l0, explained variance, mse, dead latents, threshold (None: it has none) and learning rate, as in training;
+        then what the audit reads.
 
         Explained variance is 1 - |x - x_hat|^2 / |x - mean of the batch|^2, as in quality.json for clean text.
         """
@@ -123,6 +130,7 @@ class Learner:
             features = self.kind.features(self.trainer, x)
             residual = (x - self.trainer.ae.decode(features)).float()
             explained = 1 - residual.pow(2).sum() / (x.float() - x.float().mean(0)).pow(2).sum()
+            self.watch.see(features)
         return [
             (features != 0).sum(-1).float().mean().item(),
             explained.item(),
@@ -130,6 +138,7 @@ class Learner:
             trainers.dead_latents(self.trainer),
             self.trainer.ae.threshold.mean().item() if hasattr(self.trainer.ae, "threshold") else None,
             self.trainer.scheduler.get_last_lr()[0],
+            *self.watch.row(self.trainer, self.kind),
         ]
 
     def finish(self) -> None:

@@ -145,7 +145,8 @@ def learn_all(learners: list[Learner], stream: Rows, training: Training, compute
                     speed, seconds = clock.speed(step, training.batch), clock.seconds()
                     for learner, measured in zip(going, measures, strict=True):
                         if not learner.diverged:
-                            learner.log([step - 1, step * training.batch, learner.loss, *measured, speed, seconds])
+                            measured += [learner.watch.loss_variance, speed, seconds]
+                            learner.log([step - 1, step * training.batch, learner.loss, *measured])
                 losses = ", ".join(f"{learner.loss:.3g}" for learner in going) if logged else ""
                 progress.advance(1, f"loss {losses}" if losses else "")
             if step == steps or all(learner.diverged for learner in learners):

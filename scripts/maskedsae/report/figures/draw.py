@@ -37,6 +37,8 @@ def figure(inputs: dict[str, str | list[str]], settings: FigureSettings) -> Figu
     with style(name):
         if name == "taken_apart":
             return decides.taken_apart(shown, read_contrasts(str(inputs["contrasts"])), note)
+        if name == "convergence":
+            return training.convergence(shown, note, {Cell.parse(path): path for path in inputs["curves"]})
         scores = Scores(read_rows(str(inputs["scores"])))
         if name == "decides":
             return decides.decides(shown, scores, note)

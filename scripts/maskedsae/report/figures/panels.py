@@ -134,7 +134,10 @@ def legend_above(figure: Figure, grid: Grid, extra: tuple[Line2D, ...] = ()) -> 
     """One legend for all panels, in as many lines as its words need."""
     streams = grid.all_streams()
     handles = [Line2D([], [], label=grid.label(stream), **grid.looks[stream.name].line) for stream in streams]
-    handles += extra
+    legend(figure, [*handles, *extra])
+
+
+def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
     letters = max(len(str(handle.get_label())) for handle in handles) + LEGEND_LETTERS
     columns = max(1, min(len(handles), int(NOTE_LETTERS * figure.get_figwidth() / letters)))
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, handlelength=2.6, columnspacing=1.4)

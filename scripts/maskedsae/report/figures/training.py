@@ -1,6 +1,8 @@
-"""Training curves, from the cells' training.csv."""
+"""Training curves, from the cells' training.csv: of one trainer, and of two beside each other."""
 
 import csv
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from ...inference.arms import arm_of
+from ...inference.settings import Shown
 from ...jobs.errors import InputError
 from ...saes.cells import Cell
-from ..style import MUTED
-from .panels import Floats, Grid, new_figure
+from ..style import MUTED, label, looks
+from .panels import Floats, Grid, legend, new_figure
 
+WINDOW = 500  # steps behind the variance of the loss (saes/watching.py)
 POINTS = 150  # of a curve; more rows are averaged in blocks
 SHOWN = {
     "loss": "loss",
@@ -57,6 +62,44 @@ def training(grid: Grid, note: str, files: dict[Cell, str]) -> Figure:
     return figure
 
 
+def convergence(shown: Shown, note: str, files: dict[Cell, str]) -> Figure:
+    """Of two trainers, the loss and its variance, averaged over seeds; at the smallest l0 that each stream has. Streams
+    that only take another apart are left out."""
+    panels_of = {"loss": "loss", "loss_variance": f"its variance over {WINDOW} steps"}
+    models = [model.name for model in shown.models if any(cell.model == model.name for cell in files)]
+    there = {cell.stream for cell in files}
+    streams = [stream for stream in shown.streams if stream.name in there and arm_of(stream) in (None, "paper")]
+    trainers, seen = shown.report.convergence, looks(shown.streams)
+    dashes = dict(zip(trainers, DASHES[::2], strict=True))
+    figure = new_figure(4.6, note)
+    panels = figure.subplots(len(panels_of), len(models), sharex="col", squeeze=False)
+    for column, model in zip(panels.T, models, strict=True):
+        for stream, trainer in product(streams, trainers):
+            cells = [cell for cell in files if (cell.model, cell.stream, cell.trainer) == (model, stream.name, trainer)]
+            smallest = min((cell.l0 for cell in cells), default=None)
+            curves = [read_curves(files[cell], tuple(panels_of)) for cell in cells if cell.l0 == smallest]
+            for axes, name in zip(column, panels_of, strict=True):
+                if curves:
+                    means = np.mean([curve[name] for curve in curves], axis=0)
+                    look = {"color": seen[stream.name].light, "linestyle": dashes[trainer], "linewidth": 1.2}
+                    axes.plot(curves[0]["tokens"], means, **look)
+        column[0].set_title(model)
+        for axes in column:
+            axes.set_yscale("log")
+        column[-1].set_xlabel("tokens")
+        column[-1].xaxis.set_major_formatter(FuncFormatter(in_millions))
+    for axes, words in zip(panels[:, 0], panels_of.values(), strict=True):
+        axes.set_ylabel(words)
+    figure.align_ylabels(panels[:, 0])
+    marks: dict[str, dict[str, Any]] = {
+        label(stream, shown.streams): {"color": seen[stream.name].light} for stream in streams
+    }
+    marks |= {trainer: {"color": MUTED, "linestyle": dashes[trainer]} for trainer in trainers}
+    handles = [Line2D([], [], label=words, **look) for words, look in marks.items()]
+    legend(figure, handles)
+    return figure
+
+
 def _settled(axes: Axes) -> float:
     """The lowest value after a tenth of the training: its start would press the rest to the upper edge."""
     curves: list[Floats] = [np.asarray(line.get_ydata()) for line in axes.get_lines()]
@@ -73,9 +116,9 @@ def in_millions(tokens: float, _: object = None) -> str:
     return f"{tokens / 1e6:g}M" if tokens else "0"
 
 
-def read_curves(path: str | Path) -> dict[str, Floats]:
+def read_curves(path: str | Path, columns: Sequence[str] = tuple(SHOWN)) -> dict[str, Floats]:
     """{column: values}, in blocks of rows averaged to at most POINTS."""
-    names = ("tokens", *SHOWN)
+    names = ("tokens", *columns)
     try:
         with open(path, newline="") as file:
             rows = [[float(line[name]) for name in names] for line in csv.DictReader(file)]

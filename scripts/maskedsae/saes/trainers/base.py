@@ -41,6 +41,8 @@ class TrainerKind:
     features: Callable[[Any, torch.Tensor], torch.Tensor]
     form: Form | None = None  # None: it has stock's step only
     state: tuple[str, ...] = ()  # further attributes that its next step depends on
+    l1: str | None = None  # the attribute that is the coefficient of its L1 penalty; None: it has none
+    mask: str | None = None  # the attribute that says which latents are masked; None: none ever is
     # Its weights as one of dictionary_learning's classes has them, from its own.
     published: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] = dict
 
@@ -124,6 +126,12 @@ def complete(trainer: Any) -> None:
 def autocast(dtype: torch.dtype, device: str) -> AbstractContextManager[Any]:
     """A context in which matrix products use this number format."""
     return torch.autocast(device.split(":")[0], dtype=dtype) if dtype == torch.bfloat16 else nullcontext()
+
+
+def decoder_rows(dictionary: Any) -> torch.Tensor:
+    """One for each latent, in every class."""
+    rows: torch.Tensor = dictionary.W_dec if hasattr(dictionary, "W_dec") else dictionary.decoder.weight.T
+    return rows.detach()
 
 
 def dead_latents(trainer: Any) -> int:

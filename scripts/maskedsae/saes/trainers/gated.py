@@ -4,4 +4,4 @@ from dictionary_learning.trainers.gdm import GatedSAETrainer
 
 from .base import TrainerKind, encoded
 
-KIND = TrainerKind(GatedSAETrainer, None, encoded)
+KIND = TrainerKind(GatedSAETrainer, None, encoded, l1="l1_penalty")

@@ -43,4 +43,4 @@ class MaskedPenaltyTrainer(ArticleTrainer):
         return super().config | own
 
 
-KIND = TrainerKind(MaskedPenaltyTrainer, None, encoded, state=("running_mean", "mask"))
+KIND = TrainerKind(MaskedPenaltyTrainer, None, encoded, state=("running_mean", "mask"), l1="l1_penalty", mask="mask")

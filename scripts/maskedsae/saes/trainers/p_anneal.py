@@ -5,4 +5,4 @@ from dictionary_learning.trainers.p_anneal import PAnnealTrainer
 from .base import TrainerKind, encoded
 
 STATE = ("p", "next_p", "p_step_count", "sparsity_coeff", "sparsity_queue")
-KIND = TrainerKind(PAnnealTrainer, None, encoded, state=STATE)
+KIND = TrainerKind(PAnnealTrainer, None, encoded, state=STATE, l1="sparsity_coeff")

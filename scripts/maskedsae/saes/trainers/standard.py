@@ -4,4 +4,4 @@ from dictionary_learning.trainers.standard import StandardTrainer
 
 from .base import TrainerKind, encoded
 
-KIND = TrainerKind(StandardTrainer, None, encoded)
+KIND = TrainerKind(StandardTrainer, None, encoded, l1="l1_penalty")

@@ -1,0 +1,1 @@
+"""Seven questions to each SAE, from what its training and its probes have written."""
