@@ -339,7 +339,7 @@ def test_the_schema_and_the_papers_configuration_have_the_same_keys():
     schema = yaml.safe_load(SCHEMA.read_text())
     config = keys_of({key: value for key, value in PAPER.items() if key != "world"})
     # Lists that are null in the paper's configuration, settings that are for overlays alone, and what has a default.
-    empty = (".world", ".corpus.files[]", ".saebench.data.revisions[]", ".streams[]", ".trainer_sets[]")
+    empty = (".world", ".corpus.files[]", ".saebench.data.revisions[]", ".streams[]", ".trainer_sets[]", ".saes[]")
     empty += tuple(f".analysis.{key}[]" for key in ("arms", "models", "l0", "baseline_l0"))
     named_by_checks = (".streams[]", ".analysis.endpoints.")  # and not by the schema
     described = {key for key in keys_of_schema(schema, schema) if not key.startswith(empty)}

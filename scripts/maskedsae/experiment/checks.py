@@ -16,6 +16,7 @@ from ..scores.robustness.settings import RESERVED as RESERVED_CORRUPTIONS
 from ..scores.robustness.settings import damage_kinds
 from ..scores.saebench.names import EVALS, GIVES, K_VALUES, N_VALUES, PAIRED, PROBED
 from .configuration import Configuration
+from .imported import check_saes
 from .schema import SCHEMA, as_yaml, check_values, fill_in
 
 # Folders beside the models' own in results/{run}/, and beside the streams' own in results/{run}/{model}/; `oracle` is
@@ -45,6 +46,7 @@ def check(config: dict[str, Any]) -> Configuration:
     _check_tables(checked)
     _check_sources(checked)
     _check_planted(checked, schema)
+    check_saes(checked)
     _check_tf32(checked)
     _check_training(checked)
     _check_ood(checked)

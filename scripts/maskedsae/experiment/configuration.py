@@ -11,6 +11,7 @@ from ..activations.settings import Stream
 from ..inference.settings import Analysis, ReportChoices
 from ..jobs.compute import Compute
 from ..jobs.typed import read
+from ..saes.imported.settings import ImportedSae
 from ..saes.settings import Trainer, Training
 from ..scores.ood.settings import Ood
 from ..scores.robustness.settings import Robustness
@@ -71,6 +72,7 @@ class Configuration:
     tokens: Contexts
     training: Training
     trainer_settings: dict[str, Trainer]
+    saes: tuple[ImportedSae, ...]
     ood: Ood
     robustness: Robustness
     saebench: Saebench

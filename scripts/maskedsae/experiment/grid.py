@@ -10,6 +10,7 @@ from ..activations.settings import Stream
 from ..inference.settings import ShownTable, needed_l0s
 from ..jobs.files import read_json
 from ..saes.cells import Cell as Cell
+from ..saes.cells import Imported as Imported
 from ..saes.cells import joint_name
 from ..scores.saebench.names import given_by
 from .configuration import Configuration, Model
@@ -57,8 +58,17 @@ class TrainingJob:
 
 def sae_files(cell: Cell) -> list[str]:
     """The files that training makes in a cell's folder."""
-    folder = cell.folder
-    return [f"{folder}/{name}" for name in ("training.csv", *(f"sae/{name}" for name in SAE_FILES))]
+    return [f"{cell.folder}/training.csv", *imported_files(cell)]
+
+
+def imported(config: Configuration) -> list[Imported]:
+    """The SAEs of section `saes`."""
+    return [Imported(config.run, entry.model, entry.name) for entry in config.saes]
+
+
+def imported_files(sae: Cell | Imported) -> list[str]:
+    """The files of an SAE without its training."""
+    return [f"{sae.folder}/sae/{name}" for name in SAE_FILES]
 
 
 def of_language_models(config: Configuration, cells: Iterable[Cell]) -> list[Cell]:
@@ -75,19 +85,18 @@ def score_names(config: Configuration, model: Model) -> tuple[str, ...]:
     return (*saebench_scores(config), *OUR_SCORES) if model.planted is None else PLANTED_SCORES
 
 
-def score_files(config: Configuration, cell: Cell) -> list[str]:
-    folder = cell.folder
-    return [f"{folder}/scores/{name}.json" for name in score_names(config, config.model(cell.model))]
+def score_files(config: Configuration, sae: Cell | Imported) -> list[str]:
+    return [f"{sae.folder}/scores/{name}.json" for name in score_names(config, config.model(sae.model))]
 
 
-def measured_files(config: Configuration, cells: Iterable[Cell]) -> list[str]:
-    """What scores.csv is made of: each cell's score files and its measures on clean text."""
-    return [file for cell in cells for file in (*score_files(config, cell), f"{cell.folder}/sae/quality.json")]
+def measured_files(config: Configuration, saes: Iterable[Cell | Imported]) -> list[str]:
+    """What scores.csv is made of: each SAE's score files and its measures on clean text."""
+    return [file for sae in saes for file in (*score_files(config, sae), f"{sae.folder}/sae/quality.json")]
 
 
-def in_each(cells: Iterable[Cell], file: str) -> list[str]:
-    """This file of each cell."""
-    return [f"{cell.folder}/{file}" for cell in cells]
+def in_each(saes: Iterable[Cell | Imported], file: str) -> list[str]:
+    """This file of each SAE."""
+    return [f"{sae.folder}/{file}" for sae in saes]
 
 
 def shown_tables(config: Configuration) -> tuple[ShownTable, ...]:

@@ -22,6 +22,7 @@ from ..inference.settings import (
 )
 from ..jobs.typed import plain
 from ..report.settings import DrawnFigure, FigureSettings, PageSettings, StepSettings
+from ..saes.imported.settings import ImportSettings
 from ..saes.settings import Reading, TrainJobSettings
 from ..scores.ood.settings import OodTexts, Probing, SaeProbing
 from ..scores.planted.settings import PlantedScoring
@@ -112,6 +113,17 @@ def train_settings(config: Configuration, job: TrainingJob) -> TrainJobSettings:
         trainers=trainers,
         training=training,
         code={name: fingerprint(*names) for name, names in modules.items()},
+    )
+
+
+def import_settings(config: Configuration, name: str) -> ImportSettings:
+    entry = next(entry for entry in config.saes if entry.name == name)
+    model = config.model(entry.model)
+    return ImportSettings(
+        origin=entry.origin,
+        dtype=model.dtype,
+        lm_batch=model.lm_batch,
+        code=fingerprint("saes.imported.settings"),
     )
 
 

@@ -1,0 +1,104 @@
+"""Section `saes` of the configuration: SAEs that were trained elsewhere, and SAEs that are made without training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from ...jobs.errors import InputError
+from ...jobs.typed import plain, read
+
+WITH_THRESHOLDS = ("matryoshka_batch_topk", "batch_topk", "jumprelu")  # kinds of trainers
+
+
+@dataclass(frozen=True)
+class HubFolder:
+    """A folder in dictionary_learning's format, in a model repository of the hub."""
+
+    repository: str
+    folder: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Release:
+    """An SAE of SAELens' list: a release, and an SAE in it."""
+
+    release: str
+    id: str
+
+
+@dataclass(frozen=True)
+class OfCell:
+    """A finished cell of this run, with thresholds such that its l0 on held-out clean text is this."""
+
+    stream: str
+    trainer: str
+    l0: int
+    seed: int
+    threshold_for_l0: float
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """No training: principal components, random directions, or the activations themselves."""
+
+    kind: Literal["pca", "random", "raw"]
+    latents: int | None = None
+    k: int | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an SAE comes from: exactly one of these."""
+
+    dictionary_learning: HubFolder | None = None
+    saelens: Release | None = None
+    folder: str | None = None
+    cell: OfCell | None = None
+    baseline: Baseline | None = None
+
+    @property
+    def on_the_hub(self) -> bool:
+        return self.dictionary_learning is not None or self.saelens is not None
+
+    @classmethod
+    def from_plain(cls, value: Mapping[str, Any], where: str = "") -> Origin:
+        known = {field.name: field.type for field in fields(cls)}
+        given = [key for key, content in value.items() if content is not None]
+        if len(given) != 1 or given[0] not in known:
+            found = " and ".join(given) if given else "nothing"
+            raise InputError(f"{where}: {found} is given: give exactly one of {', '.join(known)}")
+        return read(cls, value, f"{where}.")
+
+    def plain(self) -> dict[str, Any]:
+        """Only what is given, so that another kind of origin does not change the settings of an SAE."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: plain(value) for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class ImportedSae:
+    """An entry of section `saes`."""
+
+    name: str
+    model: str
+    origin: Origin  # `from` in the configuration, a word that Python keeps for itself
+
+    @classmethod
+    def from_plain(cls, value: Mapping[str, Any], where: str = "") -> ImportedSae:
+        return cls(value["name"], value["model"], Origin.from_plain(value["from"], f"{where}.from"))
+
+    def plain(self) -> dict[str, Any]:
+        return {"name": self.name, "model": self.model, "from": self.origin.plain()}
+
+
+@dataclass(frozen=True)
+class ImportSettings:
+    """How an SAE is made into one of ours, and measured."""
+
+    origin: Origin
+    dtype: str
+    lm_batch: int
+    code: dict[str, str]
