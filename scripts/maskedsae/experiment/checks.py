@@ -20,10 +20,11 @@ from .imported import check_saes
 from .schema import SCHEMA, as_yaml, check_values, fill_in
 
 # Folders beside the models' own in results/{run}/, and beside the streams' own in results/{run}/{model}/; `oracle` is
-# what scores.csv calls probes on raw activations.
+# what scores.csv calls probes on raw activations. The tables of imported SAEs.
 RESERVED = {
     "models": {"world", "tables", "figures", "logs", "benchmarks", "saebench"},
     "streams": {"tokens", "ood", "robustness", "oracle", "saebench", "imported"},
+    "tables": {"imported", "published"},
 }
 
 
@@ -66,6 +67,8 @@ def check_files(config: Configuration) -> None:
     made = f"results/{config.run}/world/"
     paths = [(f"models: {model.name}: path", model.path) for model in config.models if model.path]
     paths += [("corpus.files", file) for file in config.corpus.files or ()]
+    theirs = [(entry.name, entry.published.path) for entry in config.saes if entry.published]
+    paths += [(f"saes: {name}: published.path", path) for name, path in theirs if path]
     for key, path in paths:
         if not Path(path).exists() and not path.startswith(made):
             raise InputError(

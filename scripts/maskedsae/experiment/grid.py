@@ -12,7 +12,7 @@ from ..jobs.files import read_json
 from ..saes.cells import Cell as Cell
 from ..saes.cells import Imported as Imported
 from ..saes.cells import joint_name
-from ..scores.saebench.names import given_by
+from ..scores.saebench.names import EVALS, given_by
 from .configuration import Configuration, Model
 
 SAE_FILES = (
@@ -186,8 +186,30 @@ def mechanisms(config: Configuration, cells: Sequence[Cell]) -> list[str]:
 
 
 def table_files(config: Configuration) -> list[str]:
-    folder = f"results/{config.run}/tables"
-    return [f"{folder}/{table.name}.{kind}" for table in config.tables for kind in ("csv", "md", "tex")]
+    names = [table.name for table in config.tables]
+    names += ["imported"] * bool(config.saes) + ["published"] * bool(with_published(config))
+    return [f"results/{config.run}/tables/{name}.{kind}" for name in names for kind in ("csv", "md", "tex")]
+
+
+def with_published(config: Configuration) -> list[Imported]:
+    """The SAEs of which others published scores."""
+    return [sae for sae, entry in zip(imported(config), config.saes, strict=True) if entry.published]
+
+
+def published_scores(config: Configuration) -> list[str]:
+    """What ours less theirs is made of, besides scores.csv: their results, and ours with their settings."""
+    evals = [name for name in EVALS if name in config.saebench.asked]
+    names = ["published", *(f"scores/{name}" for name in evals)]
+    return [f"{sae.folder}/{name}.json" for sae in with_published(config) for name in names]
+
+
+def published_inputs(config: Configuration, name: str) -> list[str]:
+    """The local files of an entry's published scores."""
+    published = next(entry.published for entry in config.saes if entry.name == name)
+    if published is None or published.path is None:
+        return []
+    path = Path(published.path)
+    return [str(path)] if path.is_file() else sorted(map(str, path.rglob("*_eval_results.json")))
 
 
 def local_model_files(path: str) -> list[str]:

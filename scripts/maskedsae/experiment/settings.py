@@ -18,6 +18,7 @@ from ..inference.settings import (
     MechanismSettings,
     Shown,
     ShownModel,
+    ShownSae,
     TableSettings,
 )
 from ..jobs.typed import plain
@@ -36,7 +37,7 @@ from ..scores.saebench.settings import (
     Texts,
     shared_part,
 )
-from ..scores.settings import ScoresTableSettings
+from ..scores.settings import PublishedSettings, ScoresTableSettings
 from ..text.settings import TokenSettings
 from ..world.settings import CorpusSettings, LanguageModelSettings
 from .configuration import Configuration, Model
@@ -232,6 +233,12 @@ def scores_table_settings(config: Configuration) -> ScoresTableSettings:
     return ScoresTableSettings(config.streams, fingerprint("scores.table"))
 
 
+def published_settings(config: Configuration, sae: str) -> PublishedSettings:
+    published = next(entry.published for entry in config.saes if entry.name == sae)
+    assert published is not None
+    return PublishedSettings(published, fingerprint("scores.saebench.published"))
+
+
 def shown(config: Configuration) -> Shown:
     saebench = {key: value for key, value in plain(config.saebench).items() if key not in ("seed", "data", "evals")}
     return Shown(
@@ -252,6 +259,9 @@ def shown(config: Configuration) -> Shown:
         l0=config.l0,
         seed_groups=tuple(map(tuple, seed_groups(config))),
         analysis=config.analysis,
+        imported=tuple(
+            ShownSae(entry.name, entry.model, entry.group, entry.published is not None) for entry in config.saes
+        ),
     )
 
 
@@ -265,7 +275,8 @@ def table_settings(config: Configuration) -> TableSettings:
 
 
 def contrast_settings(config: Configuration) -> ContrastSettings:
-    return ContrastSettings(shown(config), fingerprint("inference.make"))
+    compared = replace(shown(config), imported=())  # no contrast is about them
+    return ContrastSettings(compared, fingerprint("inference.make"))
 
 
 def difference_settings(config: Configuration) -> DifferenceSettings:

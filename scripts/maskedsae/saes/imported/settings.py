@@ -79,19 +79,49 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class PublishedScores:
+    """SAEBench's result files for an SAE, as others published them: a local file or folder; or, in a repository of
+    data sets on the hub, {eval}/{folder}/{folder}_{sae}_eval_results.json, which is SAEBench's own layout."""
+
+    path: str | None = None
+    repository: str | None = None
+    folder: str | None = None
+    sae: str | None = None
+    revision: str | None = None
+
+    @classmethod
+    def from_plain(cls, value: Mapping[str, Any], where: str = "") -> PublishedScores:
+        given = read(cls, value, f"{where}.")
+        on_the_hub = (given.repository, given.folder, given.sae)
+        if (given.path is None) == (None in on_the_hub) or (given.path and any((*on_the_hub, given.revision))):
+            raise InputError(f"{where}: give either path, or repository, folder and sae (and revision, if you like)")
+        return given
+
+
+@dataclass(frozen=True)
 class ImportedSae:
     """An entry of section `saes`."""
 
     name: str
     model: str
     origin: Origin  # `from` in the configuration, a word that Python keeps for itself
+    group: str | None = None
+    published: PublishedScores | None = None
 
     @classmethod
     def from_plain(cls, value: Mapping[str, Any], where: str = "") -> ImportedSae:
-        return cls(value["name"], value["model"], Origin.from_plain(value["from"], f"{where}.from"))
+        published = value["published"]
+        return cls(
+            value["name"],
+            value["model"],
+            Origin.from_plain(value["from"], f"{where}.from"),
+            value["group"],
+            None if published is None else PublishedScores.from_plain(published, f"{where}.published"),
+        )
 
     def plain(self) -> dict[str, Any]:
-        return {"name": self.name, "model": self.model, "from": self.origin.plain()}
+        about = {"name": self.name, "model": self.model, "from": self.origin.plain()}
+        return about | {"group": self.group, "published": plain(self.published)}
 
 
 @dataclass(frozen=True)
