@@ -16,7 +16,7 @@ from ..scores.robustness.settings import RESERVED as RESERVED_CORRUPTIONS
 from ..scores.robustness.settings import damage_kinds
 from ..scores.saebench.names import EVALS, GIVES, K_VALUES, N_VALUES, PAIRED, PROBED
 from .configuration import Configuration
-from .imported import check_saes
+from .imported import check_folders, check_saes
 from .schema import SCHEMA, as_yaml, check_values, fill_in
 
 # Folders beside the models' own in results/{run}/, and beside the streams' own in results/{run}/{model}/; `oracle` is
@@ -71,6 +71,7 @@ def check_files(config: Configuration) -> None:
             raise InputError(
                 f"configuration: {key}: {path} is not here ({Path.cwd()}): restore it, or correct its name"
             )
+    check_folders(config)
 
 
 def _check_layers(config: dict[str, Any]) -> None:
