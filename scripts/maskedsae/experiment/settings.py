@@ -94,7 +94,8 @@ def token_settings(config: Configuration) -> TokenSettings:
 
 def train_settings(config: Configuration, job: TrainingJob) -> TrainJobSettings:
     model, stream = config.model(job.model), config.stream(job.stream)
-    trainers = {name: config.trainer_settings[name] for name in job.trainers}
+    l0s = {cell.l0 for cell in job.cells}
+    trainers = {name: config.trainer_settings[name].among(l0s) for name in job.trainers}
     code = ["saes.training" if model.planted is None else "saes.planted"]
     if stream.corruption is not None and model.planted is None:
         code.append(f"activations.corruptions.{stream.corruption.kind}")

@@ -1,4 +1,4 @@
-"""Refuses wrong entries of section `saes`, as checks.py does for the rest."""
+"""Refuses wrong entries of section `saes`, as checks.py does for the rest of the configuration."""
 
 from collections.abc import Iterable
 
