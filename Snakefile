@@ -24,6 +24,7 @@ include: "rules/planted.smk"
 include: "rules/ood.smk"
 include: "rules/robustness.smk"
 include: "rules/saebench.smk"
+include: "rules/imported.smk"
 include: "rules/report.smk"
 include: "rules/figures.smk"
 include: "rules/plan.smk"
@@ -41,16 +42,17 @@ localrules:
 TRAINED = {file: file for name in TRAINING for file in getattr(rules, name).output}
 
 
-# The SAEs that the tables and the analysis need.
+# The SAEs that the tables and the analysis need, and the imported ones.
 rule saes:
     input:
         [TRAINED[file] for job in TABLE_JOBS for file in job.files()],
+        [grid.imported_files(sae) for sae in IMPORTED],
 
 
 # Their scores, and the oracles' for comparison.
 rule scores:
     input:
-        [grid.score_files(experiment, cell) for cell in TABLE_CELLS],
+        [grid.score_files(experiment, sae) for sae in TABLE_CELLS + IMPORTED],
         grid.oracles(experiment),
 
 
@@ -61,6 +63,7 @@ rule grid:
             [TRAINED[file] for file in grid.sae_files(cell)] + grid.score_files(experiment, cell)
             for cell in TABLE_CELLS + OTHER_CELLS
         ],
+        [grid.imported_files(sae) + grid.score_files(experiment, sae) for sae in IMPORTED],
         grid.oracles(experiment),
         f"results/{experiment.run}/grid_scores.csv",
 

@@ -219,11 +219,24 @@ def tokens_folders(facts, corpus_file, tmp_path_factory) -> dict[str, Path]:
 MATRYOSHKA = "matryoshka_batch_topk"
 
 
+# Kinds whose nominal l0 is another penalty, and what that is called.
+BY_PENALTY = {"standard": "l1_penalty", "gated": "l1_penalty", "p_anneal": "initial_sparsity_penalty"}
+OWN_SETTINGS = {
+    "p_anneal": {
+        **{"sparsity_function": "Lp^p", "p_end": 0.2, "anneal_start": 30},
+        **{"n_sparsity_updates": 10, "sparsity_queue_length": 5},
+    },
+}
+
+
 def trainer_entry(kind: str = MATRYOSHKA) -> dict:
     """An entry of trainer_settings, for 100 steps."""
     own = {"lr": 3e-3, "warmup_steps": 10, "decay_start": 0.8, "dead_after_tokens": 1000}
     if kind == "jumprelu":
         return own | {"bandwidth": 0.001, "sparsity_penalty": 1.0, "sparsity_warmup_steps": 20}
+    if kind in BY_PENALTY:
+        penalties = {4: 0.08, 8: 0.04, 16: 0.02}
+        return own | {"sparsity_warmup_steps": 20, BY_PENALTY[kind]: penalties} | OWN_SETTINGS.get(kind, {})
     own |= {"auxk_alpha": 0.03125, "threshold_beta": 0.9, "threshold_start_step": 10}
     return own | ({"group_fractions": [0.25, 0.25, 0.5]} if kind == MATRYOSHKA else {})
 

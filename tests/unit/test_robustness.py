@@ -21,6 +21,7 @@ from maskedsae.inference.settings import MechanismSettings
 from maskedsae.jobs.errors import InputError
 from maskedsae.jobs.files import write_json
 from maskedsae.jobs.typed import plain
+from maskedsae.saes.settings import SHARES_LATENTS
 from maskedsae.saes.trainers.base import known_kinds
 from maskedsae.scores.mechanism.information import letters, mutual_information
 from maskedsae.scores.ood.latents import Encoder
@@ -344,8 +345,9 @@ def test_with_another_threshold_the_l0_is_the_one_asked_for(target):
     assert with_l0(encode, x, 17.0) is None  # of each pair, one is positive
 
 
-def test_a_top_k_per_token_has_no_threshold(cells):
-    assert with_l0(Encoder(cells["topk"] / "sae"), torch.randn(10, 32), 4.0) is None
+@pytest.mark.parametrize("kind", ["topk", "standard", "gated"])
+def test_a_top_k_per_token_a_relu_and_a_gate_have_no_threshold(kind, cells):
+    assert with_l0(Encoder(cells[kind] / "sae"), torch.randn(10, 32), 4.0) is None
 
 
 def test_own_l0_is_that_of_the_streams_rows(activations, cells):
@@ -521,7 +523,7 @@ def test_every_kind_of_sae_gets_both_files_and_scores_csv_reads_them(kind, cells
     assert not any(name.startswith("parents.latents") for name in rows)
     targets = {name for name in parents["scores"] if name.startswith("l0_")}
     assert targets <= {"l0_8", "l0_11.4", "l0_16"}
-    assert ("l0_8" in targets) == (kind != "topk")
+    assert ("l0_8" in targets) == (kind in SHARES_LATENTS)  # they are those with a threshold
     before = files[0].read_bytes()
     write_scores(*files, activations, cells[kind] / "sae" / "sae_weights.safetensors", SETTINGS)
     assert files[0].read_bytes() == before

@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +12,16 @@ import pytest
 import torch
 from dictionary_learning.training import get_norm_factor, trainSAE
 
-from conftest import COMPUTE, MATRYOSHKA, a_cell, folders, token_settings, train_settings
+from conftest import BY_PENALTY, COMPUTE, MATRYOSHKA, a_cell, folders, token_settings, train_settings
 from maskedsae.activations.language_models import LanguageModel, tokenizer_of
 from maskedsae.jobs.errors import InputError
-from maskedsae.jobs.leases import LeaseLost
+from maskedsae.jobs.leases import Lease, LeaseLost
+from maskedsae.jobs.typed import plain
 from maskedsae.saes import learner as learners
 from maskedsae.saes import training
 from maskedsae.saes.sources import make_stream
-from maskedsae.saes.trainers.base import known_kinds, trainer_arguments, trainer_kind
+from maskedsae.saes.team import Team
+from maskedsae.saes.trainers.base import known_kinds, make_trainer, trainer_arguments, trainer_kind
 from maskedsae.saes.training import norm_factor, train_cells
 from maskedsae.text.packing import write_tokens
 from maskedsae.text.tokens import Tokens
@@ -169,6 +173,27 @@ def test_logging_does_not_change_training(given, tmp_path):
     assert_same(*(weights(tmp_path / f"every_{log_every}" / "l0_8") for log_every in (1, 1000)))
 
 
+@pytest.mark.parametrize("kind", known_kinds())
+def test_interrupted_or_written_again_it_has_the_same_files(kind, cells, given, tmp_path, monkeypatch):
+    """All that a step depends on is in the checkpoint: also a penalty's weight that training changes."""
+    facts, manifest, compute = given
+    record = learners.Learner.record_losses
+
+    def stop(learner, losses):
+        record(learner, losses)
+        if learner.step == 68:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(learners.Learner, "record_losses", stop)
+        every_block = replace(compute, checkpoint_minutes=0)
+        train_cells({a_cell(8, kind): tmp_path}, train_settings(kind), facts, manifest, every_block)
+    for _ in range(2):
+        train_cells({a_cell(8, kind): tmp_path}, train_settings(kind), *given)
+        assert_same_files(tmp_path, cells[kind])
+        shutil.rmtree(tmp_path / "sae")
+
+
 # What training.csv says.
 
 
@@ -202,6 +227,27 @@ def test_a_row_of_training_csv_is_what_the_plain_formulas_give(given, tmp_path, 
     assert row["lr"] == pytest.approx(3e-3 * 10 / 20)
     assert row["threshold"] == pytest.approx(float(rows[99]["threshold"]), rel=0.5) and row["threshold"] > 0
     assert row["seconds"] <= float(rows[99]["seconds"])
+
+
+@pytest.mark.parametrize("kind", BY_PENALTY)
+def test_what_a_class_does_not_count_is_counted(kind, facts, tmp_path):
+    """Tokens since each latent fired, in training alone; and the loss, which `update` does not return."""
+    settings = train_settings(kind).for_cell(kind, 0)
+    trainer = make_trainer(settings, 8, facts["gpt_neox"], "cpu")
+    learner = learners.Learner(a_cell(8, kind), tmp_path, trainer, kind, plain(settings), Lease(tmp_path))
+    since, team = torch.zeros(64, dtype=torch.long), Team([learner], torch.float32, "cpu")
+    (trainer.ae.gate_bias if kind == "gated" else trainer.ae.encoder.bias).data[:3] = -10  # so that these never fire
+    for step, x in enumerate(torch.randn(40, 16, 32, generator=torch.Generator().manual_seed(0))):
+        with torch.no_grad():
+            since = torch.where((trainer.ae.encode(x) != 0).any(0), 0, since + 16)
+            loss = type(trainer).loss(trainer, x, 0).item() if step == 0 else None
+        measured = dict(zip(learners.COLUMNS[3:9], learner.measure(100 * x, nullcontext()), strict=True))
+        assert measured["threshold"] is None
+        team.learn(step, x)
+        team.settle()
+        assert loss in (None, learner.loss)
+        assert torch.equal(trainer.num_tokens_since_fired, since)
+    assert (since[:3] == 40 * 16).all() and (since[3:] == 0).any()
 
 
 # Divergence.

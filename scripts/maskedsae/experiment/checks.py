@@ -10,14 +10,14 @@ import yaml
 
 from ..inference.arms import arm_of
 from ..jobs.errors import InputError
-from ..saes.settings import Trainer
 from ..scores.metrics import SHOWN_ONLY, endpoints
 from ..scores.robustness.settings import RESERVED as RESERVED_CORRUPTIONS
 from ..scores.robustness.settings import damage_kinds
 from ..scores.saebench.names import EVALS, GIVES, K_VALUES, N_VALUES, PAIRED, PROBED
 from .configuration import Configuration
-from .imported import check_saes
+from .sae_checks import check_folders, check_saes
 from .schema import SCHEMA, as_yaml, check_values, fill_in
+from .trainer_checks import check_entries, check_trainer
 
 # Folders beside the models' own in results/{run}/, and beside the streams' own in results/{run}/{model}/; `oracle` is
 # what scores.csv calls probes on raw activations. The tables of imported SAEs.
@@ -34,7 +34,7 @@ def check(config: dict[str, Any]) -> Configuration:
     check_values(config, schema)
     _check_layers(config)
     fill_in(config, schema)
-    _check_trainer_entries(config, schema)
+    check_entries(config, schema)
     try:
         checked = Configuration.of(config)
     except InputError as error_in_a_value:
@@ -57,7 +57,7 @@ def check(config: dict[str, Any]) -> Configuration:
     _check_analysis(checked)
     _check_endpoints(checked, config["analysis"]["endpoints"])
     for name in checked.trainers:
-        _check_schedule(checked, checked.trainer_settings[name])
+        check_trainer(checked, checked.trainer_settings[name])
     return checked
 
 
@@ -74,6 +74,7 @@ def check_files(config: Configuration) -> None:
             raise InputError(
                 f"configuration: {key}: {path} is not here ({Path.cwd()}): restore it, or correct its name"
             )
+    check_folders(config)
 
 
 def _check_layers(config: dict[str, Any]) -> None:
@@ -81,29 +82,6 @@ def _check_layers(config: dict[str, Any]) -> None:
     for number, model in enumerate(config["models"]):
         if model.get("planted") is None and "layer" not in model:
             raise InputError(f"configuration: models[{number}].layer: missing: config.yaml shows its default")
-
-
-def _check_trainer_entries(config: dict[str, Any], schema: dict[str, Any]) -> None:
-    """An entry with a name of its own may have every key of its kind."""
-    kinds, entries = schema["properties"]["trainer_settings"]["properties"], config["trainer_settings"]
-    for name, entry in entries.items():
-        where = f"configuration: trainer_settings.{name}"
-        if name in kinds and entry.get("kind", name) != name:
-            raise InputError(f"{where}.kind: {name} is a kind itself: give an entry of another kind a name of its own")
-        if entry.get("kind", name) not in kinds:
-            asked = entry.get("kind")
-            close = get_close_matches(str(asked or name), list(kinds), n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            what = "missing: it is" if asked is None else f"{as_yaml(asked)} is not"
-            raise InputError(f"{where}.kind: {what} one of {', '.join(kinds)}{hint}")
-        kind_schema = {"$defs": schema["$defs"], **kinds[entry.get("kind", name)]}
-        whole = {**entries[entry.get("kind", name)], **entry}
-        check_values(whole, kind_schema, f"trainer_settings.{name}")
-    for name in config["trainers"]:
-        if name not in entries:
-            close = get_close_matches(name, list(entries), n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            raise InputError(f"configuration: trainers: {name} is not one of {', '.join(entries)}{hint}")
 
 
 def _check_names(config: Configuration) -> None:
@@ -361,27 +339,3 @@ def _check_endpoints(config: Configuration, named: Iterable[str]) -> None:
                 f"{where}: {name} is a score of {eval_name}, which saebench.evals does not ask for: add it there, or "
                 f"set {name} to null here"
             )
-
-
-def _check_schedule(config: Configuration, trainer: Trainer) -> None:
-    settings, where = trainer.settings, f"configuration: trainer_settings.{trainer.name}"
-    steps = config.training.steps
-    decay = int(settings["decay_start"] * steps)
-    for key in ("warmup_steps", "sparsity_warmup_steps"):
-        if settings.get(key, 0) >= decay:
-            raise InputError(
-                f"{where}.{key}: {settings[key]} steps reach beyond decay_start ({decay} of {steps} steps)"
-            )
-    if decay >= steps:
-        raise InputError(f"{where}.decay_start: {settings['decay_start']} leaves no step of {steps} to decay in")
-    if settings.get("threshold_start_step", 0) >= steps - 1:
-        raise InputError(
-            f"{where}.threshold_start_step: {settings['threshold_start_step']} is not reached in {steps} steps, and "
-            "without a threshold the SAE cannot be used: lower it, or raise training.tokens"
-        )
-    fractions = settings.get("group_fractions", [1])
-    if abs(sum(fractions) - 1) > 1e-9:
-        raise InputError(f"{where}.group_fractions: sum to {sum(fractions):g}, not to 1")
-    smallest = min(fractions) * trainer.dict_size
-    if smallest < 1:
-        raise InputError(f"{where}.group_fractions: {min(fractions)} of {trainer.dict_size} latents is none")

@@ -100,6 +100,9 @@ class Configuration:
     def stream(self, name: str) -> Stream:
         return next(stream for stream in self.streams if stream.name == name)
 
+    def imported(self, name: str) -> ImportedSae:
+        return next(entry for entry in self.saes if entry.name == name)
+
     def stream_seed(self, seed: int) -> int:
         """The seed of the stream that an SAE with this seed reads: the first of its group of `seeds_per_stream`."""
         return seed - seed % self.seeds_per_stream

@@ -12,6 +12,7 @@ from ..jobs.files import read_json
 from ..saes.cells import Cell as Cell
 from ..saes.cells import Imported as Imported
 from ..saes.cells import joint_name
+from ..saes.imported.described import OURS, files_of
 from ..scores.saebench.names import EVALS, given_by
 from .configuration import Configuration, Model
 
@@ -83,6 +84,27 @@ def saebench_scores(config: Configuration) -> tuple[str, ...]:
 
 def score_names(config: Configuration, model: Model) -> tuple[str, ...]:
     return (*saebench_scores(config), *OUR_SCORES) if model.planted is None else PLANTED_SCORES
+
+
+def source_files(config: Configuration, name: str) -> list[str]:
+    """What an SAE of section `saes` is made from, besides the language model."""
+    entry = config.imported(name)
+    origin = entry.origin
+    if origin.on_the_hub:
+        return [f"{Imported(config.run, entry.model, name).folder}/source/manifest.json"]
+    if origin.cell is not None:
+        cell = origin.cell
+        folder = str(Cell(config.run, entry.model, cell.stream, cell.trainer, cell.l0, cell.seed).folder / "sae")
+    elif origin.folder is not None:
+        folder = origin.folder
+    else:
+        return []
+    # A folder of this run may not be there yet.
+    return [f"{folder}/{file}" for file in (OURS if made_here(config, folder) else files_of(folder))]
+
+
+def made_here(config: Configuration, path: str) -> bool:
+    return path.startswith(f"results/{config.run}/")
 
 
 def score_files(config: Configuration, sae: Cell | Imported) -> list[str]:
@@ -205,7 +227,7 @@ def published_scores(config: Configuration) -> list[str]:
 
 def published_inputs(config: Configuration, name: str) -> list[str]:
     """The local files of an entry's published scores."""
-    published = next(entry.published for entry in config.saes if entry.name == name)
+    published = config.imported(name).published
     if published is None or published.path is None:
         return []
     path = Path(published.path)

@@ -9,7 +9,7 @@ from ..report.contents import FIGURES, OF_ALL_TRAINERS, is_tradeoff
 from ..report.settings import DrawnFigure, StepSettings
 from ..saes.cells import Cell
 from .configuration import Configuration
-from .grid import TrainingJob, all_cells, in_each, of_language_models, on_planted
+from .grid import TrainingJob, all_cells, imported, in_each, of_language_models, on_planted
 
 Inputs = dict[str, str | list[str]]  # by name
 
@@ -80,6 +80,8 @@ STEPS = {
     "tokens": "tokens",
     "truth": "planted truths: facts",
     "train": "SAEs",
+    "fetch_sae": "imported SAEs: files",
+    "import_sae": "imported SAEs",
     "ood_activations": "activations for probes",
     "oracle": "oracles",
     "ood": "probes",
@@ -90,7 +92,7 @@ STEPS = {
     "saebench": "SAEBench: scores",
     "planted": "planted truths: scores",
 }
-ON_GPU = ("train", "ood_activations", "robustness_activations", "saebench_model", "saebench")
+ON_GPU = ("train", "import_sae", "ood_activations", "robustness_activations", "saebench_model", "saebench")
 
 
 def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Callable[[str], str]) -> list[StepSettings]:
@@ -101,7 +103,11 @@ def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Call
         "truth": [f"truth_{name}" for name in dict.fromkeys(job.model for job in planted)],
         "train": [f"train_{job.name}" for job in jobs],
         "planted": [f"planted_{job.name}" for job in planted],
+        "fetch_sae": ["fetch_sae"] if any(entry.origin.on_the_hub for entry in config.saes) else [],
+        "import_sae": ["import_sae"] if config.saes else [],
     }
+    for score in ("ood", "robustness", "saebench") if config.saes else ():
+        generated[score] = [score, f"{score}_imported"]
     found = []
     for step, words in STEPS.items():
         rules = generated.get(step, [step])
@@ -116,7 +122,7 @@ def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Call
 def benchmark_files(config: Configuration, cells: Iterable[Cell], patterns: Iterable[str]) -> list[str]:
     """The files that `patterns` with wildcards stand for: of each cell, each model, each model that the run trains."""
     run: dict[str, object] = {"run": config.run}
-    wildcards: list[dict[str, object]] = [vars(cell) for cell in cells]
+    wildcards: list[dict[str, object]] = [vars(sae) for sae in (*cells, *imported(config))]
     wildcards += [{**run, "model": model.name} for model in config.language_models]
     paths = {model.path for model in config.models}
     lms = config.world.language_models if config.world else ()

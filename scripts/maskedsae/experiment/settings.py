@@ -23,7 +23,7 @@ from ..inference.settings import (
 )
 from ..jobs.typed import plain
 from ..report.settings import DrawnFigure, FigureSettings, PageSettings, StepSettings
-from ..saes.imported.settings import ImportSettings
+from ..saes.imported.settings import FetchSettings, ImportSettings, Origin
 from ..saes.settings import Reading, TrainJobSettings
 from ..scores.ood.settings import OodTexts, Probing, SaeProbing
 from ..scores.planted.settings import PlantedScoring
@@ -95,7 +95,8 @@ def token_settings(config: Configuration) -> TokenSettings:
 
 def train_settings(config: Configuration, job: TrainingJob) -> TrainJobSettings:
     model, stream = config.model(job.model), config.stream(job.stream)
-    trainers = {name: config.trainer_settings[name] for name in job.trainers}
+    l0s = {cell.l0 for cell in job.cells}
+    trainers = {name: config.trainer_settings[name].among(l0s) for name in job.trainers}
     code = ["saes.training" if model.planted is None else "saes.planted"]
     if stream.corruption is not None and model.planted is None:
         code.append(f"activations.corruptions.{stream.corruption.kind}")
@@ -118,14 +119,16 @@ def train_settings(config: Configuration, job: TrainingJob) -> TrainJobSettings:
 
 
 def import_settings(config: Configuration, name: str) -> ImportSettings:
-    entry = next(entry for entry in config.saes if entry.name == name)
-    model = config.model(entry.model)
-    return ImportSettings(
-        origin=entry.origin,
-        dtype=model.dtype,
-        lm_batch=model.lm_batch,
-        code=fingerprint("saes.imported.settings"),
-    )
+    entry = config.imported(name)
+    model, origin = config.model(entry.model), entry.origin
+    if origin.baseline is not None and origin.baseline.kind == "random":
+        latents, k = origin.baseline.latents or config.training.dict_size, origin.baseline.k or min(config.l0)
+        origin = Origin(baseline=replace(origin.baseline, latents=latents, k=k))
+    return ImportSettings(origin, model.dtype, model.lm_batch, fingerprint("saes.imported.make"))
+
+
+def fetch_settings(config: Configuration, name: str) -> FetchSettings:
+    return FetchSettings(config.imported(name).origin, fingerprint("saes.imported.fetching"))
 
 
 def planted_scoring(config: Configuration, job: TrainingJob) -> PlantedScoring:
@@ -177,6 +180,11 @@ def robustness(config: Configuration, stream: str) -> RobustnessSettings:
     rates = tuple(sorted({other.p for other in config.streams if other.p}))
     section, code = config.robustness, fingerprint("scores.robustness.scores")
     return RobustnessSettings(config.stream(stream), rates, section.k, section.seed, code)
+
+
+def robustness_imported(config: Configuration) -> RobustnessSettings:
+    """As of an SAE that was trained on clean text: nothing is known of another one."""
+    return replace(robustness(config, config.streams[0].name), stream=Stream("imported"))
 
 
 def mechanism(config: Configuration, model: str) -> MechanismSettings:
@@ -234,7 +242,7 @@ def scores_table_settings(config: Configuration) -> ScoresTableSettings:
 
 
 def published_settings(config: Configuration, sae: str) -> PublishedSettings:
-    published = next(entry.published for entry in config.saes if entry.name == sae)
+    published = config.imported(sae).published
     assert published is not None
     return PublishedSettings(published, fingerprint("scores.saebench.published"))
 

@@ -70,6 +70,14 @@ class Imported:
         """For log lines."""
         return f"{self.model} imported {self.sae}"
 
+    @classmethod
+    def parse(cls, path: str | Path) -> "Imported":
+        """The SAE of a path: its folder, or anything in it."""
+        found = _IMPORTED.match(Path(path).as_posix())
+        if not found:
+            raise ValueError(f"{path}: not in an imported SAE's folder ({cls.FOLDER})")
+        return cls(*found.groups())
+
 
 _IN_A_PATH = re.compile(r"(?:.*/)?results/([^/]+)/([^/]+)/([^/]+)/([^/]+)/l0_(\d+)/seed_(\d+)(?:/|$)")
 # `imported` is no stream's name (experiment/checks.py).
@@ -78,8 +86,7 @@ _IMPORTED = re.compile(r"(?:.*/)?results/([^/]+)/([^/]+)/imported/([^/]+)(?:/|$)
 
 def sae_of(path: str | Path) -> Cell | Imported:
     """The SAE of a path: its folder, or anything in it."""
-    found = _IMPORTED.match(Path(path).as_posix())
-    return Imported(*found.groups()) if found else Cell.parse(path)
+    return Imported.parse(path) if _IMPORTED.match(Path(path).as_posix()) else Cell.parse(path)
 
 
 def joint_name(cells: Sequence[Cell]) -> str:

@@ -19,8 +19,14 @@ Weights = dict[str, torch.Tensor]
 FILES = ("ae.pt", "config.json", "cfg.json", "sae_weights.safetensors")
 
 # Some of dictionary_learning's classes name weights as SAELens and SAEBench do; the others have linear layers, whose
-# matrices are transposed.
-LINEAR_KEYS = {"encoder.weight": "W_enc", "encoder.bias": "b_enc", "decoder.weight": "W_dec"}
+# matrices are transposed. `bias` is AutoEncoder's, `decoder_bias` and `mag_bias` are GatedAutoEncoder's.
+PLAIN_KEYS = {
+    **{"encoder.weight": "W_enc", "encoder.bias": "b_enc", "decoder.weight": "W_dec"},
+    **{"bias": "b_dec", "decoder_bias": "b_dec", "mag_bias": "b_mag"},
+}
+
+# SAELens' names for dictionary_learning's classes; the others, with their threshold, compute what its JumpReLU does.
+SAELENS_ARCHITECTURES = {"AutoEncoder": "standard", "GatedAutoEncoder": "gated", "AutoEncoderTopK": "topk"}
 
 
 def write(
@@ -37,8 +43,9 @@ def write(
 
 
 def plain_weights(weights: Weights) -> Weights:
-    """W_enc (width x latents), b_enc, W_dec (latents x width), b_dec, and the class's own buffers."""
-    plain = {LINEAR_KEYS.get(key, key): value for key, value in weights.items()}
+    """As SAEBench names them: W_enc (width x latents), b_enc, W_dec (latents x width), b_dec, and the class's own
+    buffers. A gated SAE has r_mag, b_mag and gate_bias in place of b_enc."""
+    plain = {PLAIN_KEYS.get(key, key): value for key, value in weights.items()}
     if "encoder.weight" in weights:
         plain |= {key: plain[key].T.contiguous() for key in ("W_enc", "W_dec")}
     return plain
@@ -47,13 +54,19 @@ def plain_weights(weights: Weights) -> Weights:
 def to_saelens(
     weights: Weights, trainer_config: dict[str, Any], stream_config: dict[str, Any], hook: str
 ) -> tuple[dict[str, Any], Weights]:
-    """SAELens' configuration and tensors. A batch top-k SAE with its threshold computes what SAELens' JumpReLU does."""
+    """SAELens' configuration and tensors."""
     dict_class = trainer_config["dict_class"]
+    architecture = SAELENS_ARCHITECTURES.get(dict_class, "jumprelu")
     plain = plain_weights(weights)
-    tensors = {key: plain[key].float().contiguous() for key in ("W_enc", "b_enc", "W_dec", "b_dec")}
+    if architecture == "gated":
+        plain["b_gate"] = plain["gate_bias"]
+    if architecture == "jumprelu":
+        plain["threshold"] = plain["threshold"].expand(len(plain["W_dec"]))
+    own = {"gated": ("r_mag", "b_mag", "b_gate"), "jumprelu": ("b_enc", "threshold")}.get(architecture, ("b_enc",))
+    tensors = {key: plain[key].float().contiguous() for key in ("W_enc", "W_dec", "b_dec", *own)}
     width, latents = tensors["W_enc"].shape
     config: dict[str, Any] = {
-        "architecture": "jumprelu",
+        "architecture": architecture,
         "d_in": width,
         "d_sae": latents,
         "dtype": "float32",
@@ -68,8 +81,6 @@ def to_saelens(
             "dict_class": dict_class,
         },
     }
-    if dict_class == "AutoEncoderTopK":
-        config |= {"architecture": "topk", "k": int(plain["k"]), "rescale_acts_by_decoder_norm": False}
-    else:
-        tensors["threshold"] = plain["threshold"].float().expand(latents).contiguous()
+    if architecture == "topk":
+        config |= {"k": int(plain["k"]), "rescale_acts_by_decoder_norm": False}
     return config, tensors

@@ -21,7 +21,7 @@ from .trainers import base as trainers
 # What a checkpoint holds besides the trainer's own state.
 STATE = (
     *("settings", "step", "block", "carry", "norm_factor", "seconds", "rows", "runs", "trained_with"),
-    *("final_weights", "diverged_at"),
+    *("final_weights", "final_config", "diverged_at"),
 )
 
 COLUMNS = (
@@ -40,10 +40,11 @@ class Learner:
         self.carry: torch.Tensor | None = None
         self.norm_factor: float | None = None
         self.seconds = 0.0
-        self.rows: list[list[float]] = []
+        self.rows: list[list[float | None]] = []
         self.runs: list[dict[str, Any]] = []
         self.trained_with: list[str] = []
         self.final_weights: dict[str, torch.Tensor] | None = None
+        self.final_config: dict[str, Any] = {}  # the trainer's own words; some of PAnnealTrainer's change in training
         self.diverged_at: int | None = None
         self.checkpoint = folder / "checkpoint" / "state.pt"
 
@@ -88,7 +89,7 @@ class Learner:
         if self.finished:
             log.info("%s: is trained already; its files are written again from %s", self.folder, self.checkpoint)
         elif not self.diverged:
-            trainers.load_state_dict(self.trainer, state["trainer"])
+            trainers.load_state_dict(self.trainer, self.kind, state["trainer"])
             log.info("%s: going on from its checkpoint at step %s", self.folder, f"{self.step:,}")
 
     def save(self, block: int, carry: torch.Tensor) -> None:
@@ -96,7 +97,7 @@ class Learner:
         self.block, self.carry = block, carry.cpu()
         state = {name: getattr(self, name) for name in STATE}
         # The last checkpoint holds the finished SAE alone: a third of the size, and enough to write its files again.
-        state["trainer"] = trainers.state_dict(self.trainer) if self.learns else None
+        state["trainer"] = trainers.state_dict(self.trainer, self.kind) if self.learns else None
         checkpoints.save(self.checkpoint, state)
 
     def record_run(self, device: str) -> None:
@@ -113,8 +114,8 @@ class Learner:
                 self.diverged_at = number
                 log.error("%s: diverged at step %s (loss %s); the others go on", self.folder, f"{number:,}", loss)
 
-    def measure(self, x: torch.Tensor, autocast: AbstractContextManager[Any]) -> list[float]:
-        """l0, explained variance, mse, dead latents, threshold and learning rate, as in training.
+    def measure(self, x: torch.Tensor, autocast: AbstractContextManager[Any]) -> list[float | None]:
+        """l0, explained variance, mse, dead latents, threshold (None: it has none) and learning rate, as in training.
 
         Explained variance is 1 - |x - x_hat|^2 / |x - mean of the batch|^2, as in quality.json for clean text.
         """
@@ -127,7 +128,7 @@ class Learner:
             explained.item(),
             residual.pow(2).mean().item(),
             trainers.dead_latents(self.trainer),
-            self.trainer.ae.threshold.mean().item(),
+            self.trainer.ae.threshold.mean().item() if hasattr(self.trainer.ae, "threshold") else None,
             self.trainer.scheduler.get_last_lr()[0],
         ]
 
@@ -136,8 +137,9 @@ class Learner:
             self.trainer.ae.scale_biases(self.norm_factor)
         weights = self.trainer.ae.state_dict()
         self.final_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        self.final_config = self.trainer.config
 
-    def log(self, row: list[float]) -> None:
+    def log(self, row: list[float | None]) -> None:
         self.rows.append(row)
         self.lease.check()
         with open(self.folder / "training.csv", "a", newline="") as file:

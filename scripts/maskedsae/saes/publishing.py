@@ -19,7 +19,7 @@ def publish(learners: list[Learner], source: Source, device: str) -> None:
         assert learner.final_weights is not None
         learner.write_log()
         learner.lease.check()
-        config = learner.trainer.config | {"norm_factor": learner.norm_factor}
+        config = learner.final_config | {"norm_factor": learner.norm_factor}
         formats.write(learner.folder / "sae", learner.final_weights, config, source.rows.config, source.facts.hook)
         sae, _ = load_dictionary(str(learner.folder / "sae"), device=device)
         saes.append((sae, learner.cell.l0))

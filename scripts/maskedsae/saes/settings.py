@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..activations.settings import Stream
 
 FAST_KINDS = ("matryoshka_batch_topk", "batch_topk", "topk")  # of trainers that have a step of our own
+SHARES_LATENTS = ("matryoshka_batch_topk", "batch_topk", "jumprelu")
 
 
 @dataclass(frozen=True)
@@ -43,17 +45,35 @@ class Training:
 
 @dataclass(frozen=True)
 class Trainer:
-    """How an SAE learns: a dictionary_learning class (`kind`), its number of latents and its other settings."""
+    """How an SAE learns: a class that dictionary_learning's trainSAE can drive (`kind`), its number of latents and its
+    other settings."""
 
     name: str
     kind: str
     dict_size: int
-    settings: dict[str, Any]  # named as in dictionary_learning; and decay_start, a share of the steps
+    # Named as in dictionary_learning; and decay_start, a share of the steps. A mapping gives one for each nominal l0.
+    settings: dict[str, Any]
 
     @property
     def shares_latents(self) -> bool:
         """Whether l0 is held on average over tokens, so that a token that needs fewer latents leaves more to others."""
-        return self.kind != "topk"
+        return self.kind in SHARES_LATENTS
+
+    @property
+    def by_l0(self) -> dict[str, dict[int, float]]:
+        """The settings that are given for each nominal l0. (In JSON the l0s are text.)"""
+        mappings = {key: value for key, value in self.settings.items() if isinstance(value, dict)}
+        return {key: {int(l0): given for l0, given in value.items()} for key, value in mappings.items()}
+
+    def among(self, l0s: Iterable[int]) -> Trainer:
+        """Without what it is given for other l0s than these."""
+        wanted = set(l0s)
+        kept = {key: {l0: value[l0] for l0 in value if l0 in wanted} for key, value in self.by_l0.items()}
+        return replace(self, settings=self.settings | kept)
+
+    def at(self, l0: int) -> Trainer:
+        """With what it is given for this l0."""
+        return replace(self, settings=self.settings | {key: value[l0] for key, value in self.by_l0.items()})
 
     def step(self, training: Training) -> str:
         """The step that it takes: the one that is asked for, or stock where it has no other."""

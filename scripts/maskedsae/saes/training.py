@@ -8,6 +8,7 @@ training, and never leaves a file half written.
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,9 @@ def train_from(source: Source, folders: dict[Cell, Path], settings: TrainJobSett
         for cell, folder in folders.items():
             lease = stack.enter_context(Lease(folder / "checkpoint"))
             own = settings.for_cell(cell.trainer, cell.seed)
+            own = replace(own, trainer=own.trainer.at(cell.l0))
             if trainer_kind(own.trainer.kind).form is None:
-                log.info(
-                    "%s: %s takes dictionary_learning's own steps, since it has no others", cell.words, own.trainer.kind
-                )
+                log.info("%s: %s takes its class's own steps, since it has no others", cell.words, own.trainer.kind)
             trainer = make_trainer(own, cell.l0, source.facts, compute.device)
             identity = identity_of(own, source.facts, source.text)
             learners.append(Learner(cell, folder, trainer, own.trainer.kind, identity, lease))

@@ -132,3 +132,11 @@ class ImportSettings:
     dtype: str
     lm_batch: int
     code: dict[str, str]
+
+
+@dataclass(frozen=True)
+class FetchSettings:
+    """What is fetched from the hub."""
+
+    origin: Origin
+    code: dict[str, str]

@@ -16,6 +16,7 @@ def steps_of(trainers: Sequence[Any], forms: Sequence[Form | None], dtype: torch
 def _update(trainer: Any, dtype: torch.dtype, device: str) -> Callable[[int, torch.Tensor], float]:
     def update(number: int, x: torch.Tensor) -> float:
         with autocast(dtype, device):
-            return float(trainer.update(number, x))
+            loss = trainer.update(number, x)
+        return float(trainer.last_loss.detach() if loss is None else loss)
 
     return update

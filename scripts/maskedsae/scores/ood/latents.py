@@ -24,9 +24,15 @@ class Encoder:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         if self.config["apply_b_dec_to_input"]:
             x = x - self.weights["b_dec"]
-        before = x @ self.weights["W_enc"] + self.weights["b_enc"]
-        if self.config["architecture"] == "jumprelu":
-            return torch.relu(before) * (before > self.weights["threshold"])
+        architecture, weights = self.config["architecture"], self.weights
+        if architecture == "gated":
+            along = x @ weights["W_enc"]
+            return torch.relu(along * weights["r_mag"].exp() + weights["b_mag"]) * (along + weights["b_gate"] > 0)
+        before = x @ weights["W_enc"] + weights["b_enc"]
+        if architecture == "standard":
+            return torch.relu(before)
+        if architecture == "jumprelu":
+            return torch.relu(before) * (before > weights["threshold"])
         top = torch.relu(before).topk(self.config["k"], sorted=False)
         return torch.zeros_like(before).scatter(-1, top.indices, top.values)
 

@@ -27,7 +27,7 @@ def with_l0(encode: Encoder, x: torch.Tensor, target: float) -> Encoder | None:
     """The same weights with the threshold at which the l0 on these rows is `target`.
 
     Thresholds that differ between latents are all multiplied by one factor. None where there is no threshold (a top-k
-    per token), or where fewer latents than that are positive before it.
+    per token, ReLU, gates), or where fewer latents than that are positive before it.
     """
     if "threshold" not in encode.weights:
         return None

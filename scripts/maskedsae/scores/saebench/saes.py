@@ -5,7 +5,9 @@ from typing import Any
 
 import torch
 from sae_bench.custom_saes.batch_topk_sae import BatchTopKSAE
+from sae_bench.custom_saes.gated_sae import GatedSAE
 from sae_bench.custom_saes.jumprelu_sae import JumpReluSAE
+from sae_bench.custom_saes.relu_sae import ReluSAE
 from sae_bench.custom_saes.topk_sae import TopKSAE
 
 from ...jobs.files import read_json
@@ -17,6 +19,13 @@ SAEBENCH_ARCHITECTURES = {
     "BatchTopKSAE": "batch_topk",
     "AutoEncoderTopK": "topk",
     "JumpReluAutoEncoder": "jumprelu",
+    "GatedAutoEncoder": "gated",
+}
+
+# Of a ReLU SAE, the name says how it was trained; `standard` where that is not known.
+OF_RELU_TRAINERS = {
+    "PAnnealTrainer": "p_anneal",
+    "StandardTrainerAprilUpdate": "standard_april_update",
 }
 
 
@@ -35,8 +44,12 @@ def load_for_saebench(
         "dtype": dtype,
     }
     width, latents = plain["W_enc"].shape
-    architecture = SAEBENCH_ARCHITECTURES[config["dict_class"]]
-    if architecture == "jumprelu":
+    if config["dict_class"] == "AutoEncoder":
+        architecture = OF_RELU_TRAINERS.get(config.get("trainer_class"), "standard")
+        sae = ReluSAE(width, latents, **arguments)
+    elif (architecture := SAEBENCH_ARCHITECTURES[config["dict_class"]]) == "gated":
+        sae = GatedSAE(width, latents, **arguments)
+    elif architecture == "jumprelu":
         sae = JumpReluSAE(width, latents, **arguments)
     elif architecture == "topk":
         del plain["threshold"]  # dictionary_learning's TopK encodes by top-k too, unless asked otherwise

@@ -1,10 +1,12 @@
-"""Refuses wrong entries of section `saes`, as checks.py does for the rest."""
+"""Refuses wrong entries of section `saes`, as checks.py does for the rest of the configuration."""
 
 from collections.abc import Iterable
 
 from ..jobs.errors import InputError
+from ..saes.imported.described import Expected, check_agrees, described
 from ..saes.imported.settings import WITH_THRESHOLDS, Baseline, OfCell
 from .configuration import Configuration
+from .grid import made_here
 
 
 def check_saes(config: Configuration) -> None:
@@ -23,6 +25,17 @@ def check_saes(config: Configuration) -> None:
             _check_cell(config, origin.cell, f"{where}: from.cell")
         if origin.baseline is not None:
             _check_baseline(config, origin.baseline, f"{where}: from.baseline")
+
+
+def check_folders(config: Configuration) -> None:
+    """Local folders that the workflow does not make itself: that each has an SAE that reads what the model gives."""
+    for entry in config.saes:
+        folder, model = entry.origin.folder, config.model(entry.model)
+        if folder is not None and not made_here(config, folder):
+            try:
+                check_agrees(described(folder), Expected(model.name, model.layer, width=None))
+            except InputError as error:
+                raise InputError(f"configuration: saes: {entry.name}: from.folder: {error}") from None
 
 
 def _check_cell(config: Configuration, cell: OfCell, where: str) -> None:
