@@ -25,6 +25,7 @@ include: "rules/ood.smk"
 include: "rules/robustness.smk"
 include: "rules/saebench.smk"
 include: "rules/imported.smk"
+include: "rules/published.smk"
 include: "rules/report.smk"
 include: "rules/figures.smk"
 include: "rules/plan.smk"
@@ -82,4 +83,4 @@ rule all:
         rules.tables.output,
         grid.mechanisms(experiment, TABLE_CELLS),
         rules.figures.input,
-        rules.report.output if TABLE_CELLS else [],
+        rules.report.output if TABLE_CELLS + IMPORTED else [],

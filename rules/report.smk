@@ -11,7 +11,7 @@ from maskedsae.experiment import outputs
 rule scores_table:
     input:
         lambda wildcards: grid.measured_files(
-            experiment, TABLE_CELLS + (OTHER_CELLS if wildcards.table == "grid_scores" else [])
+            experiment, TABLE_CELLS + (OTHER_CELLS if wildcards.table == "grid_scores" else []) + IMPORTED
         ),
         grid.oracles(experiment),
     output:

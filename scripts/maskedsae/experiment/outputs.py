@@ -9,7 +9,15 @@ from ..report.contents import FIGURES, OF_ALL_TRAINERS, is_tradeoff
 from ..report.settings import DrawnFigure, StepSettings
 from ..saes.cells import Cell
 from .configuration import Configuration
-from .grid import TrainingJob, all_cells, imported, in_each, of_language_models, on_planted
+from .grid import (
+    TrainingJob,
+    all_cells,
+    imported,
+    in_each,
+    of_language_models,
+    on_planted,
+    published_scores,
+)
 
 Inputs = dict[str, str | list[str]]  # by name
 
@@ -25,8 +33,9 @@ def title(drawn: DrawnFigure) -> str:
 
 def figures(config: Configuration) -> list[DrawnFigure]:
     """Those of all trainers side by side; then, of what the tables show, each trainer's own."""
-    compared = config.analysis.endpoints and (config.tables or config.analysis.arms)
-    found = [DrawnFigure(name, name, "") for name in OF_ALL_TRAINERS if compared]
+    compared = config.tables or config.analysis.arms
+    drawn = {"decides": compared or config.saes, "taken_apart": compared} if config.analysis.endpoints else {}
+    found = [DrawnFigure(name, name, "") for name in OF_ALL_TRAINERS if drawn.get(name)]
     of_tables = [name for name in FIGURES if config.tables and name not in OF_ALL_TRAINERS]
     if not any(is_tradeoff(table.streams) for table in config.tables):
         of_tables = [name for name in of_tables if name != "tradeoff"]
@@ -64,7 +73,9 @@ def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Pa
         "captions": [f"{checkout}/report/{figure}.rst" for figure in captions],
         "quality": in_each(cells, "sae/quality.json"),
         "provenance": in_each(cells, "sae/provenance.json"),
-        "scoring": in_each(of_language_models(config, cells), "scores/provenance.json"),
+        "imported": in_each(imported(config), "sae/provenance.json"),
+        "theirs": published_scores(config),
+        "scoring": in_each([*of_language_models(config, cells), *imported(config)], "scores/provenance.json"),
         "models": [f"{folder}/{model.name}/model.json" for model in config.language_models],
         "tokens": [f"{folder}/{model.name}/tokens/manifest.json" for model in config.language_models],
         "template": f"{checkout}/scripts/maskedsae/report/page.html",

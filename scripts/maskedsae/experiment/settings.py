@@ -295,6 +295,8 @@ def difference_settings(config: Configuration) -> DifferenceSettings:
 def figure_settings(config: Configuration, drawn: DrawnFigure) -> FigureSettings:
     # How SAEs were trained and scored affects figures only through the scores.
     seen = replace(shown(config), corpus={}, tokens={}, training={}, saebench={}, ood={})
+    if drawn.figure != "decides":
+        seen = replace(seen, imported=())
     return FigureSettings(drawn.figure, drawn.trainer, config.ood.ks, seen, fingerprint("report.figures.draw"))
 
 

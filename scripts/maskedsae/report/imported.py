@@ -135,8 +135,15 @@ def published_listing(shown: Shown, scores: Scores, files: Sequence[str]) -> Lis
     notes += [f"Published by SAEBench at commit {', '.join(commits)}."] if commits else []
     columns = ("table", "model", "trainer", "metric", "ours", "published", "difference", "source", "published_source")
     return Listing(
-        *("published", "Ours less what others published", tuple(metric.label for metric in metrics), tuple(rows)),
-        *(tuple(notes), shown.demo, (*columns, "unlike"), tuple(map(_compared_line, both)), _warnings(theirs)),
+        name="published",
+        title="Ours less what others published",
+        heads=tuple(metric.label for metric in metrics),
+        rows=tuple(rows),
+        notes=tuple(notes),
+        demo=shown.demo,
+        columns=(*columns, "unlike"),
+        lines=tuple(map(_compared_line, both)),
+        warnings=_warnings(theirs),
     )
 
 
@@ -163,8 +170,8 @@ def _warnings(theirs: Sequence[Theirs]) -> tuple[str, ...]:
         found += [f"Other settings than ours in {name}: {', '.join(said)}."] if said else []
     if any(VARIANCE not in numbers(one.eval, one.result) for one in theirs if one.eval == "core"):
         found.append(
-            "Where one explained variance was published, it is compared with ours by the formula that SAEBench now calls "
-            "legacy."
+            "Where one explained variance was published, it is compared with ours by the formula that SAEBench now "
+            "calls legacy."
         )
     return tuple(found)
 
@@ -217,4 +224,3 @@ def _told(origin: Mapping[str, Any]) -> dict[str, str]:
     if threshold := origin.get("threshold"):
         found["threshold"] = ", ".join(f"{key} {value:.4g}" for key, value in threshold.items())
     return found
-

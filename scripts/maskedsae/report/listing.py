@@ -60,10 +60,8 @@ def to_markdown(listing: Listing) -> str:
         lines += [f"**{warning}**", ""]
     lines += [md_row([*TEXTS, *listing.heads]), md_row([":--"] * len(TEXTS) + ["--:"] * len(listing.heads))]
     for row, model, sae in _labels(listing.rows):
-        texts = [text.replace("-", MINUS) for text in row.numbers]
-        if row.published:
-            sae, texts = f"*{sae}*", [f"*{text}*" if text else "" for text in texts]
-        lines.append(md_row([model, sae, *texts]))
+        texts = [sae, *(text.replace("-", MINUS) for text in row.numbers)]
+        lines.append(md_row([model, *([f"*{text}*" for text in texts] if row.published else texts)]))
     return "\n".join([*lines, "", *(f"- {note}" for note in listing.notes), ""])
 
 
@@ -76,10 +74,9 @@ def to_latex(listing: Listing) -> str:
     for row, model, sae in _labels(listing.rows):
         if model and before:
             lines.append(r"    \addlinespace")
-        texts = [tex(text).replace("-", "$-$").replace("$-$$-$$-$", "---") for text in row.numbers]
-        if row.published:
-            sae, texts = rf"\scriptsize\quad {sae}", [rf"\scriptsize {text}" if text else "" for text in texts]
-        lines.append(tex_row([tex(model), sae if row.published else tex(sae), *texts]))
+        texts = [tex(text.replace("-", MINUS)).replace(MINUS, "$-$") for text in row.numbers]
+        labels = [tex(model), r"\quad published" if row.published else tex(sae)]
+        lines.append(tex_row([*labels, *(rf"\itshape {text}" if row.published else text for text in texts)]))
         before = model or before
     return "\n".join(
         [

@@ -19,7 +19,7 @@ from ..jobs.files import read_json, read_list, write_bytes
 from ..jobs.log import log
 from ..scores.metrics import scored_l0
 from ..scores.table import Scores, read_rows
-from . import answer, html, records
+from . import answer, html, imported, listing, records
 from .contents import FIGURES
 from .printed import printed_section
 from .settings import PageSettings
@@ -35,11 +35,13 @@ SECTIONS = {
     "sparsity": "Sparsity on clean text",
     "printed": "From the paper's printed numbers",
     "tables": "Tables",
+    "imported": "Imported SAEs",
     "curves": "Training",
     "caveats": "Caveats",
     "run": "What was run",
     "sources": "Sources",
 }
+OF_CELLS = ("ood", "sparsity", "tables", "curves")  # sections that a run of imported SAEs alone does not have
 NARROW = ("tradeoff",)
 
 
@@ -50,10 +52,10 @@ def write_page(inputs: Inputs, settings: PageSettings, to: str | Path) -> None:
     for path in (path for paths in inputs.values() for path in ([paths] if isinstance(paths, str) else paths)):
         if not Path(path).exists():
             raise InputError(f"{path}: missing: ask Snakemake for it, and its job says why it cannot be made")
-    if not inputs["quality"]:
+    if not inputs["quality"] and not inputs["imported"]:
         raise InputError(
-            "configuration: tables and analysis.arms: both are empty, so the report has no SAE to show: add a table or "
-            "an arm"
+            "configuration: tables, analysis.arms and saes: all are empty, so the report has no SAE to show: add a "
+            "table, an arm or an SAE"
         )
     environment = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined)
     template = environment.from_string(Path(_one(inputs, "template")).read_text())
@@ -87,7 +89,7 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "demo": DEMO if shown.demo else "",
         "seeds": len(shown.seeds),
         "several_trainers": len(shown.trainers) > 1,
-        "sections": SECTIONS.items(),
+        "sections": _sections(saes, shown),
         "palette": Markup(palette.css()),
         "answer": answer.answer(verdicts, shown),
         "lead": lead(saes, shown),
@@ -106,7 +108,9 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "printed": printed_section(published),
         "scored_texts": list(l0s),
         "tolerance": f"{TOLERANCE:.0%}",
-        "measured_tokens": f"{saes[0].quality['tokens']:,}",
+        "measured_tokens": f"{saes[0].quality['tokens']:,}" if saes else "",
+        "imported": imported.origins(shown, list(inputs["imported"])),
+        "listings": _listings(shown, scores, list(inputs["theirs"])),
         **_tables([table for by_trainer in tables.values() for table in by_trainer]),
         "warnings": warnings(saes),
         "caveats": caveats(shown),
@@ -117,10 +121,30 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "sources": _sources(inputs),
         "versions": {
             "Versions: training": _versions([sae.provenance for sae in saes]),
+            "Versions: imported SAEs": _versions([read_json(path) for path in inputs["imported"]]),
             "Versions: SAEBench": _versions([read_json(path) for path in inputs["scoring"]]),
         },
         "configuration": yaml.safe_dump(settings.configuration, sort_keys=False, allow_unicode=True, width=100),
     }
+
+
+def _sections(saes: list[records.Sae], shown: Shown) -> list[tuple[str, str]]:
+    absent = [*(() if saes else OF_CELLS), *(() if shown.imported else ("imported",))]
+    return [(name, words) for name, words in SECTIONS.items() if name not in absent]
+
+
+def _listings(shown: Shown, scores: Scores, theirs: list[str]) -> list[dict[str, Any]]:
+    """The tables of imported SAEs."""
+    return [
+        {
+            "name": each.name,
+            "title": each.title,
+            "html": Markup(listing.to_html(each)),
+            "notes": " ".join(each.notes),
+            "warnings": each.warnings,
+        }
+        for each in imported.listings(shown, scores, theirs)
+    ]
 
 
 def _figures(inputs: Inputs, settings: PageSettings, palette: html.Palette) -> dict[str, list[dict[str, Any]]]:
@@ -234,6 +258,8 @@ def _tables(tables: list[Table]) -> dict[str, Any]:
 
 
 def _about(saes: list[records.Sae], settings: PageSettings) -> list[tuple[str, str]]:
+    if not saes:
+        return [("SAEs", f"{len(settings.shown.imported)}, none of them trained by this run")]
     first = saes[0].provenance
     devices = sorted({sae.provenance["device"] for sae in saes})
     revisions = sorted({sae.provenance["revision"] for sae in saes})

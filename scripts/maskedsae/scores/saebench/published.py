@@ -45,8 +45,8 @@ def write_published(output: str | Path, files: Sequence[str], settings: Publishe
             continue
         if name in found:
             raise InputError(
-                f"{key}.path: two files are results of {name} ({found[name]['source']}, {source}): name a folder that has "
-                "this SAE's alone"
+                f"{key}.path: two files are results of {name} ({found[name]['source']}, {source}): name a folder that "
+                "has this SAE's alone"
             )
         found[name] = {"source": source, "sha256": sha256(path), "result": _kept(content, name)}
     if not found:
@@ -64,14 +64,18 @@ def _fetched(given: PublishedScores, key: str) -> Iterator[tuple[str, Path]]:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
-    assert given.repository is not None
-    repository = Repository("dataset", given.repository, given.revision, f"{key}.repository", f"{key}.revision")
+    name_of_it = given.repository
+    assert name_of_it is not None
+    repository = Repository("dataset", name_of_it, given.revision, f"{key}.repository", f"{key}.revision")
     commit, found = repository.commit(), 0
+
+    def get(file: str) -> str:
+        return repository.fetch(lambda: hf_hub_download(name_of_it, file, repo_type="dataset", revision=commit))
+
     for name in EVALS:
         file = f"{name}/{given.folder}/{given.folder}_{given.sae}_eval_results.json"
-        where = {"repo_type": "dataset", "revision": commit}
         try:
-            path = repository.fetch(lambda file=file: hf_hub_download(given.repository, file, **where))
+            path = get(file)
         except InputError as error:
             if not isinstance(error.__cause__, EntryNotFoundError):
                 raise
