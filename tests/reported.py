@@ -119,7 +119,7 @@ def rows_of(config: dict) -> list[Row]:
             folder = "sae" if key == "quality.l0" else "scores"
             rows.append(Row(*about, key, value, f"{cell.folder}/{folder}/{key.split('.')[0]}.json"))
     for place, sae in enumerate(shown.imported):
-        rows += imported_rows(shown, sae, 21.0 * 2 ** (place % 6), place)
+        rows += imported_rows(shown, sae, 21.0 * 2 ** (place % 6) if sae.group else 1500.0, place)
     return rows
 
 

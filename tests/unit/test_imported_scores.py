@@ -299,20 +299,16 @@ def test_a_run_of_imported_saes_alone_has_the_figure_and_the_page(tmp_path):
         figure(ALONE, "decides", [Path("decides.svg")])
         write_page(*page_of(ALONE, ()), "report.html")
         page = Path("report.html").read_text()
-    for words in ("13 imported sparse autoencoders", "someone/saes at c0ffee", "ae.pt: sha256 ab12", "folded in: decoder"):
+    for words in (
+        "13 imported sparse autoencoders",
+        "someone/saes at c0ffee",
+        "ae.pt: sha256 ab12",
+        "folded in: decoder",
+    ):
         assert words in page
     assert 'href="#imported"' in page
     assert 'href="#curves"' not in page
     assert "<svg" in page
-
-
-def test_the_page_of_a_run_without_them_says_nothing_of_them(tmp_path):
-    write_run(tmp_path, PAPER)
-    with chdir(tmp_path):
-        write_page(*page_of(PAPER, ()), "report.html")
-        page = Path("report.html").read_text()
-    assert 'id="imported"' not in page
-    assert "#imported" not in page
 
 
 def test_one_number_of_one_sae_twice_is_refused():

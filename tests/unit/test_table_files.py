@@ -18,7 +18,7 @@ from maskedsae.report.html import table_html
 from maskedsae.report.make import WRITERS, write_report_tables
 from maskedsae.report.summary import summary
 from maskedsae.report.tables import DEMO, Table
-from maskedsae.report.writers import _tex, to_csv, to_latex, to_markdown
+from maskedsae.report.writers import tex, to_csv, to_latex, to_markdown
 from maskedsae.scores.table import Scores, write_rows
 from reported import PAPER, ROOT, checked, shown_of
 from scored import KEYS, paper_with, plain, rows_of, table_of, tables_of
@@ -151,9 +151,9 @@ def test_columns_of_the_summary_stand_apart_whatever_they_are_called():
 
 def test_names_are_no_mathematics():
     """l0 is, but not inside a name; and nothing in a name is LaTeX's own."""
-    assert _tex("control0 at l0 = 20") == r"control0 at $\ell_0$~$=$~20"
-    assert _tex("my-l0_x") == r"my-l0\_x"
-    assert _tex("{a}^~\\") == r"\{a\}\textasciicircum{}\textasciitilde{}\textbackslash{}"
+    assert tex("control0 at l0 = 20") == r"control0 at $\ell_0$~$=$~20"
+    assert tex("my-l0_x") == r"my-l0\_x"
+    assert tex("{a}^~\\") == r"\{a\}\textasciicircum{}\textasciitilde{}\textbackslash{}"
 
 
 # A4 with margins of an inch: with seeds and the paper's numbers, four l0s take 150 mm.

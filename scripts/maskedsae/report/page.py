@@ -41,7 +41,7 @@ SECTIONS = {
     "run": "What was run",
     "sources": "Sources",
 }
-OF_CELLS = ("ood", "sparsity", "tables", "curves")  # sections that a run of imported SAEs alone does not have
+ALONE = ("imported", "caveats", "run", "sources")  # sections of a run of imported SAEs alone
 NARROW = ("tradeoff",)
 
 
@@ -129,8 +129,8 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
 
 
 def _sections(saes: list[records.Sae], shown: Shown) -> list[tuple[str, str]]:
-    absent = [*(() if saes else OF_CELLS), *(() if shown.imported else ("imported",))]
-    return [(name, words) for name, words in SECTIONS.items() if name not in absent]
+    sections = [name for name in SECTIONS if name != "imported" or shown.imported] if saes else ALONE
+    return [(name, SECTIONS[name]) for name in sections]
 
 
 def _listings(shown: Shown, scores: Scores, theirs: list[str]) -> list[dict[str, Any]]:

@@ -132,14 +132,14 @@ def looks(streams: Sequence[Stream]) -> dict[str, Look]:
     return found
 
 
-def imported_line(number: int) -> dict[str, Any]:
+def imported_line(number: int, joined: bool) -> dict[str, Any]:
     """How the group of this number is drawn: filled; once all markers are taken, hollow."""
     rounds, marker = divmod(number, len(IMPORTED_MARKERS))
     return {
         "color": MUTED,
         "marker": IMPORTED_MARKERS[marker],
         "markerfacecolor": PAPER if rounds % 2 else MUTED,
-        "linestyle": ":",
+        "linestyle": ":" if joined else "none",
         "linewidth": 1,
         "markersize": 5.5,
     }

@@ -46,7 +46,8 @@ def decides(shown: Shown, scores: Scores, note: str) -> Figure:
     figure, panels = _panels(shown, note, 1.75, imported=True)
     values, seen = Values(shown, scores), looks(shown.streams)
     drawn: list[Stream] = []
-    grey = {name: imported_line(number) for number, name in enumerate(groups(shown.imported))}
+    known = groups(shown.imported).items()
+    grey = {name: imported_line(number, joined=len(saes) > 1) for number, (name, saes) in enumerate(known)}
     for panel in panels:
         measured = _imported(panel, shown, scores, grey)
         for stream in shown.streams:
