@@ -1,4 +1,4 @@
-"""SAEs that the grid did not train: their rows, their table, ours less what others published, the figure and the page."""
+"""SAEs that the grid did not train: their rows and table, ours less what others published, the figure and the page."""
 
 import csv
 import json
@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from test_figures import open_figure
 
 from maskedsae.experiment.grid import measured_files, published_scores
 from maskedsae.experiment.settings import contrast_settings, published_settings
@@ -22,7 +23,6 @@ from maskedsae.scores.saebench.published import write_published
 from maskedsae.scores.table import Row, Scores, collect, read_rows, write_rows
 from reported import FAMILY, IMPORTED, PAPER, checked, figure, page_of, rows_of, shown_of, write_run
 from scored import write_cell
-from test_figures import open_figure
 
 GEMMA = "gemma-2-2b"
 WITH_SAES = PAPER | {"saes": IMPORTED}

@@ -126,7 +126,7 @@ def test_all_nine_files_and_the_summary(tmp_path, monkeypatch):
     files, published = table_files(checked(PAPER)), [str(ROOT / "reference" / name) for name in FILES]
     shown = shown_of(PAPER, demo=True)
     write_inference("scores.csv", published, shown, "contrasts.csv", "verdicts.json")
-    write_report_tables("scores.csv", "verdicts.json", published, shown, tables_to=files, summary_to="summary.txt")
+    write_report_tables("scores.csv", "verdicts.json", published, [], shown, files, "summary.txt")
     tables = tables_of(plain, demo=True)
     folder = "results/paper/tables"
     assert files == [f"{folder}/table{number}.{kind}" for number in (1, 2, 3) for kind in ("csv", "md", "tex")]

@@ -120,9 +120,13 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "unrecorded": any(step.unrecorded for step in steps),
         "sources": _sources(inputs),
         "versions": {
-            "Versions: training": _versions([sae.provenance for sae in saes]),
-            "Versions: imported SAEs": _versions([read_json(path) for path in inputs["imported"]]),
-            "Versions: SAEBench": _versions([read_json(path) for path in inputs["scoring"]]),
+            words: _versions(records_of_it)
+            for words, records_of_it in {
+                "Versions: training": [sae.provenance for sae in saes],
+                "Versions: imported SAEs": [read_json(path) for path in inputs["imported"]],
+                "Versions: SAEBench": [read_json(path) for path in inputs["scoring"]],
+            }.items()
+            if records_of_it
         },
         "configuration": yaml.safe_dump(settings.configuration, sort_keys=False, allow_unicode=True, width=100),
     }
