@@ -61,13 +61,13 @@ def from_dictionary_learning(folder: Path) -> Loaded:
         dictionary, _ = load_dictionary(str(folder), device="cpu")
     except Exception as error:
         raise InputError(f"{folder}: dictionary_learning cannot load it: {first_line(error)}: restore it") from error
-    weights = {name: value.detach().contiguous() for name, value in dictionary.state_dict().items()}
+    weights = {name: value.detach() for name, value in dictionary.state_dict().items()}
     trainer, buffer = dict(config["trainer"]), dict(config.get("buffer") or {})
     buffer.setdefault("context_length", buffer.get("ctx_len"))
     given, name = torch.load(folder / "ae.pt", map_location="cpu", weights_only=True), trainer["dict_class"]
     folded = []
     if name == "AutoEncoder" and not torch.equal(given["decoder.weight"], weights["decoder.weight"]):
-        folded.append("decoder norms, by dictionary_learning's loader")
+        folded.append("decoder norms, by the loader")
     if name == "AutoEncoderNew":  # which has no bias before its encoder, and a bias in its decoder
         weights["bias"] = weights.pop("decoder.bias")
         plain = _plain(weights, "AutoEncoder")
@@ -79,6 +79,8 @@ def from_dictionary_learning(folder: Path) -> Loaded:
         plain = _plain(weights, name)
         if norms := _fold_norms(plain, name, folder):
             folded, weights = norms, weights | _named(plain, name)
+    if all(torch.equal(value, given.get(key)) for key, value in weights.items()):
+        weights = given  # with its number formats and strides, so that the same SAE gives the same file
     return Loaded(weights, trainer, buffer, folded)
 
 
