@@ -25,6 +25,8 @@ include: "rules/ood.smk"
 include: "rules/robustness.smk"
 include: "rules/saebench.smk"
 include: "rules/audit.smk"
+include: "rules/imported.smk"
+include: "rules/published.smk"
 include: "rules/report.smk"
 include: "rules/figures.smk"
 include: "rules/publish.smk"
@@ -43,16 +45,17 @@ localrules:
 TRAINED = {file: file for name in TRAINING for file in getattr(rules, name).output}
 
 
-# The SAEs that the tables and the analysis need.
+# The SAEs that the tables and the analysis need, and the imported ones.
 rule saes:
     input:
         [TRAINED[file] for job in TABLE_JOBS for file in job.files()],
+        [grid.imported_files(sae) for sae in IMPORTED],
 
 
 # Their scores, and the oracles' for comparison.
 rule scores:
     input:
-        [grid.score_files(experiment, cell) for cell in TABLE_CELLS],
+        [grid.score_files(experiment, sae) for sae in TABLE_CELLS + IMPORTED],
         grid.oracles(experiment),
 
 
@@ -65,6 +68,7 @@ rule grid:
             + [f"{cell.folder}/audit.json"]
             for cell in TABLE_CELLS + OTHER_CELLS
         ],
+        [grid.imported_files(sae) + grid.score_files(experiment, sae) for sae in IMPORTED],
         grid.oracles(experiment),
         f"results/{experiment.run}/grid_scores.csv",
 
@@ -83,4 +87,4 @@ rule all:
         rules.tables.output,
         grid.mechanisms(experiment, TABLE_CELLS),
         rules.figures.input,
-        rules.report.output if TABLE_CELLS else [],
+        rules.report.output if TABLE_CELLS + IMPORTED else [],

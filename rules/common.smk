@@ -25,7 +25,7 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [LIBRARY, os.environ.g
 from maskedsae.experiment import checks, cluster, grid, plan
 from maskedsae.experiment import resources as needs
 from maskedsae.experiment import settings as settings_of
-from maskedsae.experiment.grid import Cell
+from maskedsae.experiment.grid import Cell, Imported
 from maskedsae.jobs.errors import InputError
 from maskedsae.jobs.params import spelled_out
 
@@ -38,6 +38,7 @@ except InputError as error:
 TABLE_JOBS = grid.training_jobs(experiment, needed=True)
 OTHER_JOBS = grid.training_jobs(experiment, needed=False)
 TABLE_CELLS, OTHER_CELLS = grid.all_cells(TABLE_JOBS), grid.all_cells(OTHER_JOBS)
+IMPORTED = grid.imported(experiment)
 PLANTED_JOBS = grid.on_planted(experiment, TABLE_JOBS + OTHER_JOBS)
 TRAINING = {f"train_{job.name}": job for job in TABLE_JOBS + OTHER_JOBS}
 
@@ -53,6 +54,7 @@ wildcard_constraints:
     trainer="|".join(experiment.trainers),
     l0="[0-9]+",
     seed="[0-9]+",
+    sae="|".join(sae.sae for sae in IMPORTED) or "[^/]+",
 
 
 def params(settings, wildcard="model"):

@@ -1,7 +1,7 @@
 # scores_table: every number in the cells' score files as one table, scores.csv (for the SAEs that the tables need) or
 #               grid_scores.csv (for all). One row per number, with its file. Beside it the same as .parquet.
 # contrasts:    differences between streams, paired by data seed, and the verdicts on the paper's claims.
-# tables:       the paper's tables in three formats, and a summary for a terminal.
+# tables:       the paper's tables and those of imported SAEs in three formats, and a summary for a terminal.
 #
 # These rules and those of rules/figures.smk take seconds, so they run beside Snakemake and not as cluster jobs.
 
@@ -11,7 +11,7 @@ from maskedsae.experiment import outputs
 rule scores_table:
     input:
         lambda wildcards: grid.measured_files(
-            experiment, TABLE_CELLS + (OTHER_CELLS if wildcards.table == "grid_scores" else [])
+            experiment, TABLE_CELLS + (OTHER_CELLS if wildcards.table == "grid_scores" else []) + IMPORTED
         ),
         grid.oracles(experiment),
     output:
@@ -65,6 +65,7 @@ rule tables:
         scores=f"results/{experiment.run}/scores.csv",
         verdicts=f"results/{experiment.run}/verdicts.json",
         published=outputs.published_files(workflow.basedir),
+        theirs=grid.published_scores(experiment),
     output:
         tables=[
             (

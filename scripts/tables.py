@@ -10,6 +10,7 @@ with job(snakemake) as entry:
         snakemake.input.scores,
         snakemake.input.verdicts,
         snakemake.input.published,
+        list(snakemake.input.theirs),
         entry.settings(TableSettings).shown,
         tables_to=list(snakemake.output.tables),
         summary_to=snakemake.output.summary,

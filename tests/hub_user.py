@@ -81,7 +81,22 @@ def upload(sums_file: str, settings: dict, to: str) -> None:
     upload(sums_file, read(UploadSettings, settings), to)
 
 
-STEPS = {step.__name__: step for step in (login, model, tokens, use, saebench_data, upload)}
+def fetch_sae(settings: dict, facts_file: str, manifest: str) -> None:
+    from maskedsae.saes.imported.fetching import fetch_job
+    from maskedsae.saes.imported.settings import FetchSettings
+
+    fetch_job(manifest, facts_file, read(FetchSettings, settings))
+
+
+def import_sae(settings: dict, facts_file: str, tokens_manifest: str, file: str) -> None:
+    from conftest import COMPUTE
+    from maskedsae.saes.imported.make import import_job
+    from maskedsae.saes.imported.settings import ImportSettings
+
+    import_job(file, facts_file, tokens_manifest, read(ImportSettings, settings), COMPUTE)
+
+
+STEPS = {step.__name__: step for step in (login, model, tokens, use, saebench_data, upload, fetch_sae, import_sae)}
 
 if __name__ == "__main__":
     given = SimpleNamespace(log=[f"{os.environ['HF_HOME']}/job.log"], resources={})

@@ -18,7 +18,7 @@ from maskedsae.experiment.configuration import Configuration
 from maskedsae.experiment.grid import all_cells, table_files, training_jobs
 from maskedsae.inference.make import write_inference
 from maskedsae.inference.published import FILES
-from maskedsae.inference.settings import Shown
+from maskedsae.inference.settings import Shown, ShownSae
 from maskedsae.jobs.typed import plain
 from maskedsae.report.contents import FIGURES
 from maskedsae.report.figures.draw import draw
@@ -26,7 +26,7 @@ from maskedsae.report.make import write_report_tables
 from maskedsae.report.settings import FigureSettings, PageSettings, StepSettings
 from maskedsae.saes.cells import Cell
 from maskedsae.scores.audit.points import POINTS, Finding, not_asked
-from maskedsae.scores.metrics import BESIDE_ABSORPTION, ROBUSTNESS, SCORED_L0, scored_l0
+from maskedsae.scores.metrics import BESIDE_ABSORPTION, OOD, ROBUSTNESS, SCORED_L0, scored_l0
 from maskedsae.scores.ood.datasets import LABELS
 from maskedsae.scores.ood.rows import Scored, write_scores
 from maskedsae.scores.table import Row, write_rows
@@ -56,6 +56,15 @@ ALIKE = PAPER | {
         {"name": "by-stream", "model": "pythia-160m-deduped", "streams": ALIKE_NAMES, "l0": [20]},
     ],
 }
+# Six published SAEs of each model in one group, and a baseline of one of them alone.
+FAMILY = "SAEBench's Matryoshka"
+IMPORTED = [
+    {"name": f"{family}-{i}", "model": model, "from": {"folder": f"elsewhere/{family}-{i}"}, "group": FAMILY}
+    for family, model in (("pythia", "pythia-160m-deduped"), ("gemma", "gemma-2-2b"))
+    for i in range(6)
+]
+IMPORTED.append({"name": "pca", "model": "gemma-2-2b", "from": {"baseline": {"kind": "pca"}}})
+
 # What tells the numbers of these apart from those of the paper's streams.
 OWN = {"mask0": 0.011, "budget30": 0.017, "del30": 0.023}
 
@@ -115,7 +124,26 @@ def rows_of(config: dict) -> list[Row]:
                 continue
             folder = "sae" if key == "quality.l0" else "scores"
             rows.append(Row(*about, key, value, f"{cell.folder}/{folder}/{key.split('.')[0]}.json"))
+    for place, sae in enumerate(shown.imported):
+        rows += imported_rows(shown, sae, 21.0 * 2 ** (place % 6) if sae.group else 1500.0, place)
     return rows
+
+
+def imported_rows(shown: Shown, sae: ShownSae, l0: float, place: int) -> list[Row]:
+    """As rows_of, for an SAE that the grid did not train."""
+    metrics = [*shown.report.all_metrics, *ROBUSTNESS, OOD]
+    found = {metric.key: 0.35 + 0.03 * log(l0) + 0.004 * i for i, metric in enumerate(metrics)}
+    found |= {"quality.l0": l0, "quality.explained_variance": 0.8 + 0.001 * place}
+    folder = shown.sae(sae).folder
+    (files,) = (model.scores for model in shown.models if model.name == sae.model)
+    return [
+        Row(
+            *(shown.run, sae.model, "imported", None, sae.name, None, None, key, value),
+            f"{folder}/{'sae' if key.startswith('quality') else 'scores'}/{key.split('.')[0]}.json",
+        )
+        for key, value in found.items()
+        if key.split(".")[0] in files
+    ]
 
 
 def differences_of(config: dict) -> list[dict]:
@@ -189,6 +217,8 @@ def write_run(folder: Path, config: dict, dead: int = 10, step: str = "stock") -
         )
         (sae.parent / "audit.json").write_text(json.dumps({"thresholds": {}, "audits": audits_of(cell)}))
         (sae.parent / "training.csv").write_text(curve)
+    for sae in shown.imported:
+        write_imported(folder / shown.sae(sae).folder, sae)
     for model in shown.models:
         facts = {"name": model.name, "hub": model.hub, "commit": "0" * 40, "path": model.path}
         (results / model.name / "tokens").mkdir(parents=True)
@@ -197,6 +227,22 @@ def write_run(folder: Path, config: dict, dead: int = 10, step: str = "stock") -
         tokens = {"corpus": {"dataset": "owner/text", "revision": "c0ffee"}, "heldout": {"tokens": 5}}
         tokens["train"] = {"tokens": 921600, "documents": 7}
         (results / model.name / "tokens" / "manifest.json").write_text(json.dumps(tokens))
+
+
+def write_imported(folder: Path, sae: ShownSae) -> None:
+    (folder / "sae").mkdir(parents=True)
+    (folder / "scores").mkdir()
+    quality = {"l0": 21.0, "dead_latents": 7, "latents": 4096, "tokens": 12345, "explained_variance": 0.8}
+    (folder / "sae/quality.json").write_text(json.dumps(quality))
+    source = {"repository": "someone/saes", "commit": "c0ffee" * 6 + "beef", "folder": f"layer/{sae.name}"}
+    origin = {"dictionary_learning": {"repository": "someone/saes", "folder": f"layer/{sae.name}"}, "source": source}
+    origin |= {"files": {"ae.pt": "ab12" * 16, "config.json": "cd34" * 16}, "folded": ["decoder norms"]}
+    if sae.group is None:
+        origin = {"baseline": {"kind": "pca"}}
+    facts = {"revision": "abc", "versions": {"python": "3.11"}, "device": "cpu (x86_64)", "origin": origin}
+    (folder / "sae/provenance.json").write_text(json.dumps(facts))
+    facts = {"revision": "def", "versions": {"python": "3.11", "sae-bench": "0.4.1"}, "device": "cpu (x86_64)"}
+    (folder / "scores/provenance.json").write_text(json.dumps(facts))
 
 
 def drawn(config: dict, name: str, trainer: str | None = None) -> tuple[outputs.Inputs, FigureSettings]:
@@ -230,6 +276,7 @@ def page_of(config: dict, steps: Sequence[StepSettings]) -> tuple[outputs.Inputs
         results / "scores.csv",
         inputs["verdicts"],
         published,
+        list(inputs["theirs"]),
         settings.shown(configuration),
         tables_to=table_files(configuration),
         summary_to=str(results / "summary.txt"),

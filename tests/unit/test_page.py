@@ -122,6 +122,11 @@ def test_its_own_links_lead_somewhere(page, file):
             assert (file.parent / link).exists(), link
 
 
+def test_a_run_without_imported_saes_says_nothing_of_them(page):
+    assert "imported" not in page.ids
+    assert "imported" not in page.text.lower().split("the whole configuration")[0]
+
+
 def test_links_to_scores_are_those_files_that_the_grid_has(page):
     wanted = {
         str(Path(path).relative_to("results/demo"))

@@ -18,7 +18,7 @@ from maskedsae.report.html import table_html
 from maskedsae.report.make import WRITERS, write_report_tables
 from maskedsae.report.summary import summary
 from maskedsae.report.tables import DEMO, Table
-from maskedsae.report.writers import _tex, to_csv, to_latex, to_markdown
+from maskedsae.report.writers import tex, to_csv, to_latex, to_markdown
 from maskedsae.scores.table import Scores, write_rows
 from reported import PAPER, ROOT, checked, shown_of
 from scored import KEYS, paper_with, plain, rows_of, table_of, tables_of
@@ -126,7 +126,7 @@ def test_all_nine_files_and_the_summary(tmp_path, monkeypatch):
     files, published = table_files(checked(PAPER)), [str(ROOT / "reference" / name) for name in FILES]
     shown = shown_of(PAPER, demo=True)
     write_inference("scores.csv", published, shown, "contrasts.csv", "verdicts.json")
-    write_report_tables("scores.csv", "verdicts.json", published, shown, tables_to=files, summary_to="summary.txt")
+    write_report_tables("scores.csv", "verdicts.json", published, [], shown, files, "summary.txt")
     tables = tables_of(plain, demo=True)
     folder = "results/paper/tables"
     assert files == [f"{folder}/table{number}.{kind}" for number in (1, 2, 3) for kind in ("csv", "md", "tex")]
@@ -151,9 +151,9 @@ def test_columns_of_the_summary_stand_apart_whatever_they_are_called():
 
 def test_names_are_no_mathematics():
     """l0 is, but not inside a name; and nothing in a name is LaTeX's own."""
-    assert _tex("control0 at l0 = 20") == r"control0 at $\ell_0$~$=$~20"
-    assert _tex("my-l0_x") == r"my-l0\_x"
-    assert _tex("{a}^~\\") == r"\{a\}\textasciicircum{}\textasciitilde{}\textbackslash{}"
+    assert tex("control0 at l0 = 20") == r"control0 at $\ell_0$~$=$~20"
+    assert tex("my-l0_x") == r"my-l0\_x"
+    assert tex("{a}^~\\") == r"\{a\}\textasciicircum{}\textasciitilde{}\textbackslash{}"
 
 
 # A4 with margins of an inch: with seeds and the paper's numbers, four l0s take 150 mm.

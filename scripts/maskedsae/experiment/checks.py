@@ -15,14 +15,16 @@ from ..scores.robustness.settings import RESERVED as RESERVED_CORRUPTIONS
 from ..scores.robustness.settings import damage_kinds
 from ..scores.saebench.names import EVALS, GIVES, K_VALUES, N_VALUES, PAIRED, PROBED
 from .configuration import Configuration
+from .sae_checks import check_folders, check_saes
 from .schema import SCHEMA, as_yaml, check_values, fill_in
 from .trainer_checks import check_entries, check_trainer
 
 # Folders beside the models' own in results/{run}/, and beside the streams' own in results/{run}/{model}/; `oracle` is
-# what scores.csv calls probes on raw activations.
+# what scores.csv calls probes on raw activations. The tables of imported SAEs.
 RESERVED = {
     "models": {"world", "tables", "figures", "logs", "benchmarks", "saebench", "publish"},
     "streams": {"tokens", "ood", "robustness", "oracle", "saebench", "imported"},
+    "tables": {"imported", "published"},
 }
 
 
@@ -45,6 +47,7 @@ def check(config: dict[str, Any]) -> Configuration:
     _check_tables(checked)
     _check_sources(checked)
     _check_planted(checked, schema)
+    check_saes(checked)
     _check_tf32(checked)
     _check_training(checked)
     _check_ood(checked)
@@ -64,11 +67,14 @@ def check_files(config: Configuration) -> None:
     made = f"results/{config.run}/world/"
     paths = [(f"models: {model.name}: path", model.path) for model in config.models if model.path]
     paths += [("corpus.files", file) for file in config.corpus.files or ()]
+    theirs = [(entry.name, entry.published.path) for entry in config.saes if entry.published]
+    paths += [(f"saes: {name}: published.path", path) for name, path in theirs if path]
     for key, path in paths:
         if not Path(path).exists() and not path.startswith(made):
             raise InputError(
                 f"configuration: {key}: {path} is not here ({Path.cwd()}): restore it, or correct its name"
             )
+    check_folders(config)
 
 
 def _check_layers(config: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from ..inference.settings import Analysis, ReportChoices
 from ..jobs.compute import Compute
 from ..jobs.typed import read
 from ..report.settings import Publish
+from ..saes.imported.settings import ImportedSae
 from ..saes.settings import Trainer, Training
 from ..scores.audit.settings import Audit
 from ..scores.ood.settings import Ood
@@ -73,6 +74,7 @@ class Configuration:
     tokens: Contexts
     training: Training
     trainer_settings: dict[str, Trainer]
+    saes: tuple[ImportedSae, ...]
     ood: Ood
     robustness: Robustness
     saebench: Saebench
@@ -101,6 +103,9 @@ class Configuration:
 
     def stream(self, name: str) -> Stream:
         return next(stream for stream in self.streams if stream.name == name)
+
+    def imported(self, name: str) -> ImportedSae:
+        return next(entry for entry in self.saes if entry.name == name)
 
     def stream_seed(self, seed: int) -> int:
         """The seed of the stream that an SAE with this seed reads: the first of its group of `seeds_per_stream`."""

@@ -10,8 +10,10 @@ from ..activations.settings import Stream
 from ..inference.settings import ShownTable, needed_l0s
 from ..jobs.files import read_json
 from ..saes.cells import Cell as Cell
+from ..saes.cells import Imported as Imported
 from ..saes.cells import joint_name
-from ..scores.saebench.names import given_by
+from ..saes.imported.described import OURS, files_of
+from ..scores.saebench.names import EVALS, given_by
 from .configuration import Configuration, Model
 
 SAE_FILES = (
@@ -57,8 +59,17 @@ class TrainingJob:
 
 def sae_files(cell: Cell) -> list[str]:
     """The files that training makes in a cell's folder."""
-    folder = cell.folder
-    return [f"{folder}/{name}" for name in ("training.csv", *(f"sae/{name}" for name in SAE_FILES))]
+    return [f"{cell.folder}/training.csv", *imported_files(cell)]
+
+
+def imported(config: Configuration) -> list[Imported]:
+    """The SAEs of section `saes`."""
+    return [Imported(config.run, entry.model, entry.name) for entry in config.saes]
+
+
+def imported_files(sae: Cell | Imported) -> list[str]:
+    """The files of an SAE without its training."""
+    return [f"{sae.folder}/sae/{name}" for name in SAE_FILES]
 
 
 def of_language_models(config: Configuration, cells: Iterable[Cell]) -> list[Cell]:
@@ -75,14 +86,25 @@ def score_names(config: Configuration, model: Model) -> tuple[str, ...]:
     return (*saebench_scores(config), *OUR_SCORES) if model.planted is None else PLANTED_SCORES
 
 
-def score_files(config: Configuration, cell: Cell) -> list[str]:
-    folder = cell.folder
-    return [f"{folder}/scores/{name}.json" for name in score_names(config, config.model(cell.model))]
+def source_files(config: Configuration, name: str) -> list[str]:
+    """What an SAE of section `saes` is made from, besides the language model."""
+    entry = config.imported(name)
+    origin = entry.origin
+    if origin.on_the_hub:
+        return [f"{Imported(config.run, entry.model, name).folder}/source/manifest.json"]
+    if origin.cell is not None:
+        cell = origin.cell
+        folder = str(Cell(config.run, entry.model, cell.stream, cell.trainer, cell.l0, cell.seed).folder / "sae")
+    elif origin.folder is not None:
+        folder = origin.folder
+    else:
+        return []
+    # A folder of this run may not be there yet.
+    return [f"{folder}/{file}" for file in (OURS if made_here(config, folder) else files_of(folder))]
 
 
-def measured_files(config: Configuration, cells: Iterable[Cell]) -> list[str]:
-    """What scores.csv is made of: each cell's score files and its measures on clean text."""
-    return [file for cell in cells for file in (*score_files(config, cell), f"{cell.folder}/sae/quality.json")]
+def made_here(config: Configuration, path: str) -> bool:
+    return path.startswith(f"results/{config.run}/")
 
 
 def probe_rows(config: Configuration, cell: Cell) -> list[str]:
@@ -92,9 +114,18 @@ def probe_rows(config: Configuration, cell: Cell) -> list[str]:
     return [f"{cell.folder}/scores/ood_rows.csv", f"results/{cell.run}/{cell.model}/oracle_rows.csv"]
 
 
-def in_each(cells: Iterable[Cell], file: str) -> list[str]:
-    """This file of each cell."""
-    return [f"{cell.folder}/{file}" for cell in cells]
+def score_files(config: Configuration, sae: Cell | Imported) -> list[str]:
+    return [f"{sae.folder}/scores/{name}.json" for name in score_names(config, config.model(sae.model))]
+
+
+def measured_files(config: Configuration, saes: Iterable[Cell | Imported]) -> list[str]:
+    """What scores.csv is made of: each SAE's score files and its measures on clean text."""
+    return [file for sae in saes for file in (*score_files(config, sae), f"{sae.folder}/sae/quality.json")]
+
+
+def in_each(saes: Iterable[Cell | Imported], file: str) -> list[str]:
+    """This file of each SAE."""
+    return [f"{sae.folder}/{file}" for sae in saes]
 
 
 def shown_tables(config: Configuration) -> tuple[ShownTable, ...]:
@@ -184,8 +215,30 @@ def mechanisms(config: Configuration, cells: Sequence[Cell]) -> list[str]:
 
 
 def table_files(config: Configuration) -> list[str]:
-    folder = f"results/{config.run}/tables"
-    return [f"{folder}/{table.name}.{kind}" for table in config.tables for kind in ("csv", "md", "tex")]
+    names = [table.name for table in config.tables]
+    names += ["imported"] * bool(config.saes) + ["published"] * bool(with_published(config))
+    return [f"results/{config.run}/tables/{name}.{kind}" for name in names for kind in ("csv", "md", "tex")]
+
+
+def with_published(config: Configuration) -> list[Imported]:
+    """The SAEs of which others published scores."""
+    return [sae for sae, entry in zip(imported(config), config.saes, strict=True) if entry.published]
+
+
+def published_scores(config: Configuration) -> list[str]:
+    """What ours less theirs is made of, besides scores.csv: their results, and ours with their settings."""
+    evals = [name for name in EVALS if name in config.saebench.asked]
+    names = ["published", *(f"scores/{name}" for name in evals)]
+    return [f"{sae.folder}/{name}.json" for sae in with_published(config) for name in names]
+
+
+def published_inputs(config: Configuration, name: str) -> list[str]:
+    """The local files of an entry's published scores."""
+    published = config.imported(name).published
+    if published is None or published.path is None:
+        return []
+    path = Path(published.path)
+    return [str(path)] if path.is_file() else sorted(map(str, path.rglob("*_eval_results.json")))
 
 
 def local_model_files(path: str) -> list[str]:

@@ -9,7 +9,16 @@ from ..report.contents import FIGURES, OF_ALL_TRAINERS, is_tradeoff
 from ..report.settings import DrawnFigure, StepSettings
 from ..saes.cells import Cell
 from .configuration import Configuration
-from .grid import SAE_FILES, TrainingJob, all_cells, in_each, of_language_models, on_planted
+from .grid import (
+    SAE_FILES,
+    TrainingJob,
+    all_cells,
+    imported,
+    in_each,
+    of_language_models,
+    on_planted,
+    published_scores,
+)
 
 Inputs = dict[str, str | list[str]]  # by name
 
@@ -25,9 +34,13 @@ def title(drawn: DrawnFigure) -> str:
 
 def figures(config: Configuration) -> list[DrawnFigure]:
     """Those of all trainers side by side; then, of what the tables show, each trainer's own."""
-    compared = config.analysis.endpoints and (config.tables or config.analysis.arms)
-    of_all = [name for name in OF_ALL_TRAINERS if compared and (config.report.convergence or name != "convergence")]
-    found = [DrawnFigure(name, name, "") for name in of_all]
+    compared = config.tables or config.analysis.arms
+    drawn = {
+        "decides": compared or config.saes,
+        "taken_apart": compared,
+        "convergence": compared and config.report.convergence,
+    }
+    found = [DrawnFigure(name, name, "") for name in OF_ALL_TRAINERS if config.analysis.endpoints and drawn[name]]
     of_tables = [name for name in FIGURES if config.tables and name not in OF_ALL_TRAINERS]
     if not any(is_tradeoff(table.streams) for table in config.tables):
         of_tables = [name for name in of_tables if name != "tradeoff"]
@@ -69,7 +82,9 @@ def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Pa
         "quality": in_each(cells, "sae/quality.json"),
         "provenance": in_each(cells, "sae/provenance.json"),
         "audits": in_each(cells, "audit.json"),
-        "scoring": in_each(of_language_models(config, cells), "scores/provenance.json"),
+        "imported": in_each(imported(config), "sae/provenance.json"),
+        "theirs": published_scores(config),
+        "scoring": in_each([*of_language_models(config, cells), *imported(config)], "scores/provenance.json"),
         "models": [f"{folder}/{model.name}/model.json" for model in config.language_models],
         "tokens": [f"{folder}/{model.name}/tokens/manifest.json" for model in config.language_models],
         "template": f"{checkout}/scripts/maskedsae/report/page.html",
@@ -98,6 +113,8 @@ STEPS = {
     "tokens": "tokens",
     "truth": "planted truths: facts",
     "train": "SAEs",
+    "fetch_sae": "imported SAEs: files",
+    "import_sae": "imported SAEs",
     "ood_activations": "activations for probes",
     "oracle": "oracles",
     "ood": "probes",
@@ -109,7 +126,7 @@ STEPS = {
     "planted": "planted truths: scores",
     "audit": "audits",
 }
-ON_GPU = ("train", "ood_activations", "robustness_activations", "saebench_model", "saebench")
+ON_GPU = ("train", "import_sae", "ood_activations", "robustness_activations", "saebench_model", "saebench")
 
 
 def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Callable[[str], str]) -> list[StepSettings]:
@@ -120,7 +137,11 @@ def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Call
         "truth": [f"truth_{name}" for name in dict.fromkeys(job.model for job in planted)],
         "train": [f"train_{job.name}" for job in jobs],
         "planted": [f"planted_{job.name}" for job in planted],
+        "fetch_sae": ["fetch_sae"] if any(entry.origin.on_the_hub for entry in config.saes) else [],
+        "import_sae": ["import_sae"] if config.saes else [],
     }
+    for score in ("ood", "robustness", "saebench") if config.saes else ():
+        generated[score] = [score, f"{score}_imported"]
     found = []
     for step, words in STEPS.items():
         rules = generated.get(step, [step])
@@ -135,7 +156,7 @@ def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Call
 def benchmark_files(config: Configuration, cells: Iterable[Cell], patterns: Iterable[str]) -> list[str]:
     """The files that `patterns` with wildcards stand for: of each cell, each model, each model that the run trains."""
     run: dict[str, object] = {"run": config.run}
-    wildcards: list[dict[str, object]] = [vars(cell) for cell in cells]
+    wildcards: list[dict[str, object]] = [vars(sae) for sae in (*cells, *imported(config))]
     wildcards += [{**run, "model": model.name} for model in config.language_models]
     paths = {model.path for model in config.models}
     lms = config.world.language_models if config.world else ()

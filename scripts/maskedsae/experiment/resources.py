@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..scores.saebench.sizes import positions_of_a_set, shared_positions
 from .configuration import Configuration, Model
-from .grid import TrainingJob
+from .grid import Imported, TrainingJob
 
 MARGIN = 2  # asked for / expected
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -147,6 +147,8 @@ def gpu_hours(config: Configuration, rule: str, model: str, job: TrainingJob | N
         return OOD_ACTIVATIONS_HOURS
     if rule == "robustness_activations":
         return robustness_activations_hours(config, model)
+    if rule == "import_sae":
+        return import_hours(config, model)
     return saebench_hours(config, model, shared=rule == "saebench_model")
 
 
@@ -160,13 +162,36 @@ def robustness_activations_hours(config: Configuration, name: str) -> float | No
     return 0.1 + tokens * model.gflop / (1000 * tflops(config, model)) / 3600
 
 
+def import_hours(config: Configuration, name: str) -> float | None:
+    """The held-out text, and as much again for principal components or another threshold; and a tenth of an hour."""
+    model = config.model(name)
+    if model.gflop is None:
+        return None
+    tokens = 2 * config.tokens.heldout_contexts * config.tokens.context_length
+    return 0.1 + tokens * model.gflop / (1000 * tflops(config, model)) / 3600
+
+
+def import_time(config: Configuration, name: str) -> Request:
+    return minutes(config, import_hours(config, name))
+
+
+def import_memory(config: Configuration, name: str) -> Request:
+    """The model; and a batch of tokens as latents, several times: 32 x 1,024 x 4,096 x 4 bytes x 6 = 3 GB (Pythia)."""
+    model, latents = config.model(name), config.training.dict_size
+    tokens = model.lm_batch * config.tokens.context_length
+    return megabytes(config, loaded_gigabytes(model) + 6 * 4 * tokens * latents / 1e9)
+
+
 def robustness_time(config: Configuration, name: str) -> Request:
     return minutes(config, robustness_activations_hours(config, name))
 
 
-def robustness_memory(config: Configuration, name: str) -> Request:
+def robustness_memory(config: Configuration, name: str, imported: str | None = None) -> Request:
     """Latents of up to five readings at a time, in float32 and as products: 5 x 16,384 x 4,096 x 4 bytes x 2."""
-    latents = max(config.trainer_settings[trainer].dict_size for trainer in config.trainers)
+    latents: float = max(config.trainer_settings[trainer].dict_size for trainer in config.trainers)
+    if imported is not None:
+        found = _number_in(f"{Imported(config.run, name, imported).folder}/sae/cfg.json", "d_sae")
+        latents = latents if found is None else found
     readings = 3 + len(config.robustness.corruptions) + len(config.streams)
     rows = readings * config.robustness.rows * (width(config, config.model(name)) or 2304)
     return megabytes(config, 1 + 4 * (10 * config.robustness.rows * latents + rows) / 1e9)

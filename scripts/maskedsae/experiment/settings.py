@@ -18,10 +18,12 @@ from ..inference.settings import (
     MechanismSettings,
     Shown,
     ShownModel,
+    ShownSae,
     TableSettings,
 )
 from ..jobs.typed import plain
 from ..report.settings import CardSettings, DrawnFigure, FigureSettings, PageSettings, StepSettings, UploadSettings
+from ..saes.imported.settings import FetchSettings, ImportSettings, Origin
 from ..saes.settings import Reading, TrainJobSettings
 from ..scores.audit.settings import AuditSettings
 from ..scores.ood.settings import OodTexts, Probing, SaeProbing
@@ -36,7 +38,7 @@ from ..scores.saebench.settings import (
     Texts,
     shared_part,
 )
-from ..scores.settings import ScoresTableSettings
+from ..scores.settings import PublishedSettings, ScoresTableSettings
 from ..text.settings import TokenSettings
 from ..world.settings import CorpusSettings, LanguageModelSettings
 from .configuration import Configuration, Model
@@ -117,6 +119,19 @@ def train_settings(config: Configuration, job: TrainingJob) -> TrainJobSettings:
     )
 
 
+def import_settings(config: Configuration, name: str) -> ImportSettings:
+    entry = config.imported(name)
+    model, origin = config.model(entry.model), entry.origin
+    if origin.baseline is not None and origin.baseline.kind == "random":
+        latents, k = origin.baseline.latents or config.training.dict_size, origin.baseline.k or min(config.l0)
+        origin = Origin(baseline=replace(origin.baseline, latents=latents, k=k))
+    return ImportSettings(origin, model.dtype, model.lm_batch, fingerprint("saes.imported.make"))
+
+
+def fetch_settings(config: Configuration, name: str) -> FetchSettings:
+    return FetchSettings(config.imported(name).origin, fingerprint("saes.imported.fetching"))
+
+
 def planted_scoring(config: Configuration, job: TrainingJob) -> PlantedScoring:
     rates = sorted({stream.p for stream in config.streams if stream.p})
     code = fingerprint("scores.planted.scores")
@@ -166,6 +181,11 @@ def robustness(config: Configuration, stream: str) -> RobustnessSettings:
     rates = tuple(sorted({other.p for other in config.streams if other.p}))
     section, code = config.robustness, fingerprint("scores.robustness.scores")
     return RobustnessSettings(config.stream(stream), rates, section.k, section.seed, code)
+
+
+def robustness_imported(config: Configuration) -> RobustnessSettings:
+    """As of an SAE that was trained on clean text: nothing is known of another one."""
+    return replace(robustness(config, config.streams[0].name), stream=Stream("imported"))
 
 
 def mechanism(config: Configuration, model: str) -> MechanismSettings:
@@ -226,6 +246,12 @@ def audit_settings(config: Configuration) -> AuditSettings:
     return AuditSettings(config.audit, fingerprint("scores.audit.audit"))
 
 
+def published_settings(config: Configuration, sae: str) -> PublishedSettings:
+    published = config.imported(sae).published
+    assert published is not None
+    return PublishedSettings(published, fingerprint("scores.saebench.published"))
+
+
 def shown(config: Configuration) -> Shown:
     saebench = {key: value for key, value in plain(config.saebench).items() if key not in ("seed", "data", "evals")}
     return Shown(
@@ -246,6 +272,9 @@ def shown(config: Configuration) -> Shown:
         l0=config.l0,
         seed_groups=tuple(map(tuple, seed_groups(config))),
         analysis=config.analysis,
+        imported=tuple(
+            ShownSae(entry.name, entry.model, entry.group, entry.published is not None) for entry in config.saes
+        ),
     )
 
 
@@ -259,7 +288,8 @@ def table_settings(config: Configuration) -> TableSettings:
 
 
 def contrast_settings(config: Configuration) -> ContrastSettings:
-    return ContrastSettings(shown(config), fingerprint("inference.make"))
+    compared = replace(shown(config), imported=())  # no contrast is about them
+    return ContrastSettings(compared, fingerprint("inference.make"))
 
 
 def difference_settings(config: Configuration) -> DifferenceSettings:
@@ -270,6 +300,8 @@ def difference_settings(config: Configuration) -> DifferenceSettings:
 def figure_settings(config: Configuration, drawn: DrawnFigure) -> FigureSettings:
     # How SAEs were trained and scored affects figures only through the scores.
     seen = replace(shown(config), corpus={}, tokens={}, training={}, saebench={}, ood={})
+    if drawn.figure != "decides":
+        seen = replace(seen, imported=())
     return FigureSettings(drawn.figure, drawn.trainer, config.ood.ks, seen, fingerprint("report.figures.draw"))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..activations.settings import Stream
-from ..saes.cells import Cell
+from ..saes.cells import Cell, Imported
 from ..saes.settings import Trainer
 from ..scores.metrics import BESIDE_ABSORPTION, Metric, paper_metrics
 
@@ -93,6 +93,16 @@ class ShownModel:
 
 
 @dataclass(frozen=True)
+class ShownSae:
+    """An SAE that the grid did not train."""
+
+    name: str
+    model: str
+    group: str | None
+    published: bool  # whether others published scores of it
+
+
+@dataclass(frozen=True)
 class Shown:
     """What tables, verdicts and figures show, and what decides whether the paper's numbers may be shown beside it."""
 
@@ -113,6 +123,7 @@ class Shown:
     l0: tuple[int, ...]  # of the grid
     seed_groups: tuple[tuple[int, ...], ...]  # seeds that share a stream: their SAEs differ in initial weights alone
     analysis: Analysis
+    imported: tuple[ShownSae, ...]  # shown beside the cells, and part of no contrast
 
     @property
     def baseline(self) -> Stream | None:
@@ -133,6 +144,9 @@ class Shown:
 
     def cell(self, model: str, stream: str, trainer: str, l0: int, seed: int) -> Cell:
         return Cell(self.run, model, stream, trainer, l0, seed)
+
+    def sae(self, sae: ShownSae) -> Imported:
+        return Imported(self.run, sae.model, sae.name)
 
 
 def needed_l0s(tables: Sequence[ShownTable], model: str, stream: str) -> tuple[int, ...]:

@@ -37,7 +37,7 @@ COLUMNS = {name: words for name, words in CONTRASTS.items() if name not in ("mat
 def answer(verdicts: dict[str, Any], shown: Shown) -> str:
     """In one paragraph: does masking add to sparsity?"""
     least, seeds = shown.analysis.least_seeds, verdicts["data_seeds"]
-    if not verdicts["decisions"]:
+    if not verdicts["decisions"] or not (shown.tables or shown.analysis.arms):
         return "This run compares no masked SAE with a baseline, so it decides nothing."
     if seeds < least:
         many = f"{seeds} data seed{'s' if seeds > 1 else ''}"

@@ -20,7 +20,7 @@ from ..jobs.log import log
 from ..scores.audit.points import POINTS
 from ..scores.metrics import scored_l0
 from ..scores.table import Scores, read_rows
-from . import answer, audits, html, records
+from . import answer, audits, html, imported, listing, records
 from .contents import FIGURES
 from .printed import printed_section
 from .settings import PageSettings
@@ -36,11 +36,13 @@ SECTIONS = {
     "sparsity": "Sparsity on clean text",
     "printed": "From the paper's printed numbers",
     "tables": "Tables",
+    "imported": "Imported SAEs",
     "curves": "Training",
     "caveats": "Caveats",
     "run": "What was run",
     "sources": "Sources",
 }
+ALONE = ("imported", "caveats", "run", "sources")  # sections of a run of imported SAEs alone
 NARROW = ("tradeoff",)
 
 
@@ -51,10 +53,10 @@ def write_page(inputs: Inputs, settings: PageSettings, to: str | Path) -> None:
     for path in (path for paths in inputs.values() for path in ([paths] if isinstance(paths, str) else paths)):
         if not Path(path).exists():
             raise InputError(f"{path}: missing: ask Snakemake for it, and its job says why it cannot be made")
-    if not inputs["quality"]:
+    if not inputs["quality"] and not inputs["imported"]:
         raise InputError(
-            "configuration: tables and analysis.arms: both are empty, so the report has no SAE to show: add a table or "
-            "an arm"
+            "configuration: tables, analysis.arms and saes: all are empty, so the report has no SAE to show: add a "
+            "table, an arm or an SAE"
         )
     environment = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined)
     template = environment.from_string(Path(_one(inputs, "template")).read_text())
@@ -89,7 +91,7 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "demo": DEMO if shown.demo else "",
         "seeds": len(shown.seeds),
         "several_trainers": len(shown.trainers) > 1,
-        "sections": SECTIONS.items(),
+        "sections": _sections(saes, shown),
         "palette": Markup(palette.css()),
         "answer": answer.answer(verdicts, shown),
         "lead": lead(saes, shown),
@@ -111,7 +113,9 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "printed": printed_section(published),
         "scored_texts": list(l0s),
         "tolerance": f"{TOLERANCE:.0%}",
-        "measured_tokens": f"{saes[0].quality['tokens']:,}",
+        "measured_tokens": f"{saes[0].quality['tokens']:,}" if saes else "",
+        "imported": imported.origins(shown, list(inputs["imported"])),
+        "listings": _listings(shown, scores, list(inputs["theirs"])),
         **_tables([table for by_trainer in tables.values() for table in by_trainer]),
         "warnings": warnings(saes),
         "caveats": caveats(shown),
@@ -121,11 +125,35 @@ def context(inputs: Inputs, settings: PageSettings) -> dict[str, Any]:
         "unrecorded": any(step.unrecorded for step in steps),
         "sources": _sources(inputs),
         "versions": {
-            "Versions: training": _versions([sae.provenance for sae in saes]),
-            "Versions: SAEBench": _versions([read_json(path) for path in inputs["scoring"]]),
+            words: _versions(records_of_it)
+            for words, records_of_it in {
+                "Versions: training": [sae.provenance for sae in saes],
+                "Versions: imported SAEs": [read_json(path) for path in inputs["imported"]],
+                "Versions: SAEBench": [read_json(path) for path in inputs["scoring"]],
+            }.items()
+            if records_of_it
         },
         "configuration": yaml.safe_dump(settings.configuration, sort_keys=False, allow_unicode=True, width=100),
     }
+
+
+def _sections(saes: list[records.Sae], shown: Shown) -> list[tuple[str, str]]:
+    sections = [name for name in SECTIONS if name != "imported" or shown.imported] if saes else ALONE
+    return [(name, SECTIONS[name]) for name in sections]
+
+
+def _listings(shown: Shown, scores: Scores, theirs: list[str]) -> list[dict[str, Any]]:
+    """The tables of imported SAEs."""
+    return [
+        {
+            "name": each.name,
+            "title": each.title,
+            "html": Markup(listing.to_html(each)),
+            "notes": " ".join(each.notes),
+            "warnings": each.warnings,
+        }
+        for each in imported.listings(shown, scores, theirs)
+    ]
 
 
 def _figures(inputs: Inputs, settings: PageSettings, palette: html.Palette) -> dict[str, list[dict[str, Any]]]:
@@ -239,6 +267,8 @@ def _tables(tables: list[Table]) -> dict[str, Any]:
 
 
 def _about(saes: list[records.Sae], settings: PageSettings) -> list[tuple[str, str]]:
+    if not saes:
+        return [("SAEs", f"{len(settings.shown.imported)}, none of them trained by this run")]
     first = saes[0].provenance
     devices = sorted({sae.provenance["device"] for sae in saes})
     revisions = sorted({sae.provenance["revision"] for sae in saes})

@@ -42,6 +42,9 @@ OTHERS = (
     ("#6d4423", "#c99a72", "h"),
 )
 
+# Imported SAEs are grey, which both kinds of page have; groups of them differ in their markers.
+IMPORTED_MARKERS = ("d", "*", "H", "v", "8", "P", "<", ">")
+
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so it is the same everywhere
     "font.size": 8,
@@ -127,6 +130,19 @@ def looks(streams: Sequence[Stream]) -> dict[str, Look]:
             others += 1
         found[stream.name] = shade
     return found
+
+
+def imported_line(number: int, joined: bool) -> dict[str, Any]:
+    """How the group of this number is drawn: filled; once all markers are taken, hollow."""
+    rounds, marker = divmod(number, len(IMPORTED_MARKERS))
+    return {
+        "color": MUTED,
+        "marker": IMPORTED_MARKERS[marker],
+        "markerfacecolor": PAPER if rounds % 2 else MUTED,
+        "linestyle": ":" if joined else "none",
+        "linewidth": 1,
+        "markersize": 5.5,
+    }
 
 
 def label(stream: Stream, streams: Sequence[Stream]) -> str:

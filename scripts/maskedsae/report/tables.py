@@ -11,7 +11,7 @@ from statistics import mean, stdev
 from ..activations.settings import Stream
 from ..inference.equal_l0 import baseline_at_l0_of
 from ..inference.published import Published
-from ..inference.settings import Shown, ShownTable
+from ..inference.settings import ReportChoices, Shown, ShownTable
 from ..saes.cells import Cell
 from ..saes.settings import Trainer
 from ..scores.metrics import ACHIEVED_L0, BESIDE_ABSORPTION, EXPLAINED_VARIANCE, Metric
@@ -118,6 +118,13 @@ def head(stream: Stream, streams: Sequence[Stream]) -> str:
     """p, if that identifies the stream among these; else the stream's name."""
     alike = [other for other in streams if other.p == stream.p]
     return f"p = {stream.p:g}" if stream.as_in_the_paper and len(alike) == 1 else stream.name
+
+
+def which_numbers(report: ReportChoices) -> str:
+    return (
+        f"Explained variance is {EXPLAINED_VARIANCE[report.explained_variance]}; "
+        f"TPP and SCR with N = {report.n} latents, sparse probing with k = {report.k}."
+    )
 
 
 def make_tables(shown: Shown, scores: Scores, published: Published) -> dict[str, list[Table]]:
@@ -247,7 +254,7 @@ class _Maker:
         return "w/ Masking" if len(self.corrupted) == 1 else f"w/ Masking, {head(stream, self.streams)}"
 
     def notes(self) -> list[str]:
-        report, seeds = self.shown.report, len(self.shown.seeds)
+        seeds = len(self.shown.seeds)
         best = "of a row" if self.by == "stream" else "of a metric at each l0"
         notes = [DEMO] if self.shown.demo else []
         notes += [
@@ -256,8 +263,7 @@ class _Maker:
             else f"Mean ± standard deviation over n = {seeds} seeds.",
             "Percent, absorption as 100 x (1 - score); higher is better. "
             f"Bold: the best {best}, as printed; none if all are equal.",
-            f"Explained variance is {EXPLAINED_VARIANCE[report.explained_variance]}; "
-            f"TPP and SCR with N = {report.n} latents, sparse probing with k = {report.k}.",
+            which_numbers(self.shown.report),
             BESIDE,
         ]
         if self.baseline and self.corrupted:

@@ -30,8 +30,12 @@ STEP = {
 
 
 def lead(saes: list[Sae], shown: Shown) -> str:
-    """What this run is, in two sentences."""
+    """What this run is, in two or three sentences."""
     models = list(dict.fromkeys(sae.cell.model for sae in saes))
+    if not saes:
+        of = dict.fromkeys(sae.model for sae in shown.imported)
+        return f"{_imported(shown)}, on activations of {_and(list(of))}. None of them was trained by this run."
+    beside = f" Beside them: {_imported(shown)}." if shown.imported else ""
     off = [sae for sae in saes if sae.off_by_much]
     read = {sae.cell.stream for sae in saes}
     streams = [stream for stream in shown.streams if stream.name in read]  # the configuration may have more
@@ -43,12 +47,17 @@ def lead(saes: list[Sae], shown: Shown) -> str:
     how += [f"on “{s.name}” ({label(s, shown.streams)})" for s in streams if not s.as_in_the_paper]
     first = f"{len(saes)} sparse autoencoders, on activations of {_and(models)}, trained {_or(how)}."
     if not off:
-        return f"{first} Each has its nominal l0 on clean text, within {TOLERANCE:.0%}."
+        return f"{first} Each has its nominal l0 on clean text, within {TOLERANCE:.0%}.{beside}"
     furthest = max(off, key=lambda sae: abs(sae.off))
     return (
         f"{first} {len(off)} of them are not as sparse on clean text as their nominal l0 says, by up to "
-        f"{abs(furthest.off):.0%}: keep that in mind in every comparison at equal nominal l0."
+        f"{abs(furthest.off):.0%}: keep that in mind in every comparison at equal nominal l0.{beside}"
     )
+
+
+def _imported(shown: Shown) -> str:
+    count = len(shown.imported)
+    return f"{count} imported sparse autoencoder{'s' if count > 1 else ''}"
 
 
 def warnings(saes: list[Sae]) -> list[str]:

@@ -109,18 +109,18 @@ def _markdown(table: Table) -> str:
     lines = [f"### {table.name}: {table.title}", ""]
     if table.demo:
         lines += [f"**{DEMO}**", ""]
-    lines += [_md_row(heads), _md_row([":--"] * len(labels) + ["--:"] * len(table.columns))]
+    lines += [md_row(heads), md_row([":--"] * len(labels) + ["--:"] * len(table.columns))]
     for heading, line, first in _rows(table):
         if heading:
-            lines.append(_md_row([f"*{heading}*", *[""] * (len(heads) - 1)]))
-        lines.append(_md_row([*_labels(table, line, first), *(_md_entry(line, entry) for entry in line.entries)]))
+            lines.append(md_row([f"*{heading}*", *[""] * (len(heads) - 1)]))
+        lines.append(md_row([*_labels(table, line, first), *(_md_entry(line, entry) for entry in line.entries)]))
         if published := _published(line, MINUS, lambda text: f"*{text}*"):
-            lines.append(_md_row([*[""] * (len(labels) - 1), "*paper*", *published]))
+            lines.append(md_row([*[""] * (len(labels) - 1), "*paper*", *published]))
     notes = [note for note in table.notes if note != DEMO]
     return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
 
 
-def _md_row(texts: list[str]) -> str:
+def md_row(texts: list[str]) -> str:
     return f"| {' | '.join(text.replace('|', '&#124;') for text in texts)} |"
 
 
@@ -159,7 +159,7 @@ SIGNS = {
 }
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
     text = "".join(SPECIAL.get(letter, letter) for letter in text)
     for plain, sign in SIGNS.items():
         text = text.replace(plain, sign)
@@ -170,16 +170,16 @@ def _latex(table: Table) -> str:
     labels = ["Metric", "Method"] if table.by == "l0" else ["Metric"]
     width = len(labels) + len(table.columns)
     demo = rf"\textbf{{{DEMO}}} " if table.demo else ""
-    notes = " ".join(_tex(note) for note in table.notes if note != DEMO)
+    notes = " ".join(tex(note) for note in table.notes if note != DEMO)
     return "\n".join(
         [
             r"\begin{table}[t]",
             r"  \abovecaptionskip=0pt \belowcaptionskip=6pt \tabcolsep=4pt \centering\footnotesize",
-            rf"  \caption{{{demo}{_tex(table.title)}.}}",
+            rf"  \caption{{{demo}{tex(table.title)}.}}",
             rf"  \label{{tab:{table.name}-{table.trainer.replace('_', '-')}}}",
             rf"  \begin{{tabular}}{{@{{}}{'l' * len(labels)}{'r' * len(table.columns)}@{{}}}}",
             r"    \toprule",
-            _tex_row([*labels, *map(_tex, table.columns)]),
+            tex_row([*labels, *map(tex, table.columns)]),
             *_tex_body(table, width),
             r"    \bottomrule",
             r"  \end{tabular}",
@@ -201,16 +201,16 @@ def _tex_body(table: Table, width: int) -> list[str]:
             lines.append(r"    \addlinespace")
         block = line.block
         if heading:
-            lines.append(rf"    \multicolumn{{{width}}}{{@{{}}l}}{{\itshape {_tex(heading)}}} \\\addlinespace")
-        labels = [_tex(label) for label in _labels(table, line, first)]
-        lines.append(_tex_row([*labels, *(_tex_entry(line, entry) for entry in line.entries)]))
+            lines.append(rf"    \multicolumn{{{width}}}{{@{{}}l}}{{\itshape {tex(heading)}}} \\\addlinespace")
+        labels = [tex(label) for label in _labels(table, line, first)]
+        lines.append(tex_row([*labels, *(_tex_entry(line, entry) for entry in line.entries)]))
         if published := _published(line, "$-$", lambda text: rf"\scriptsize {text}"):
             before = [""] * (len(labels) - 1)
-            lines.append(_tex_row([*before, r"\scriptsize\quad paper", *published]))
+            lines.append(tex_row([*before, r"\scriptsize\quad paper", *published]))
     return lines
 
 
-def _tex_row(texts: list[str]) -> str:
+def tex_row(texts: list[str]) -> str:
     return f"    {' & '.join(texts)} \\\\"
 
 

@@ -1,4 +1,4 @@
-"""The cell: one SAE that the grid trains. Nothing else spells its path or its name."""
+"""The cell: one SAE that the grid trains; and an SAE of section `saes`. Nothing else spells their paths or names."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -44,7 +44,49 @@ class Cell:
         return cls(run, model, stream, trainer, int(l0), int(seed))
 
 
+@dataclass(frozen=True, order=True)
+class Imported:
+    """An SAE of section `saes`: it was not trained here, or not like a cell. Where only the folder and the words for an
+    SAE are needed, it stands in for a cell."""
+
+    run: str
+    model: str
+    sae: str  # its name in the configuration
+
+    FOLDER: ClassVar[str] = "results/{run}/{model}/imported/{sae}"
+    NAME: ClassVar[str] = "{model}_imported_{sae}"
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.FOLDER.format(**vars(self)))
+
+    @property
+    def name(self) -> str:
+        """The name of its logs and jobs, unique within its run."""
+        return self.NAME.format(**vars(self))
+
+    @property
+    def words(self) -> str:
+        """For log lines."""
+        return f"{self.model} imported {self.sae}"
+
+    @classmethod
+    def parse(cls, path: str | Path) -> "Imported":
+        """The SAE of a path: its folder, or anything in it."""
+        found = _IMPORTED.match(Path(path).as_posix())
+        if not found:
+            raise ValueError(f"{path}: not in an imported SAE's folder ({cls.FOLDER})")
+        return cls(*found.groups())
+
+
 _IN_A_PATH = re.compile(r"(?:.*/)?results/([^/]+)/([^/]+)/([^/]+)/([^/]+)/l0_(\d+)/seed_(\d+)(?:/|$)")
+# `imported` is no stream's name (experiment/checks.py).
+_IMPORTED = re.compile(r"(?:.*/)?results/([^/]+)/([^/]+)/imported/([^/]+)(?:/|$)")
+
+
+def sae_of(path: str | Path) -> Cell | Imported:
+    """The SAE of a path: its folder, or anything in it."""
+    return Imported.parse(path) if _IMPORTED.match(Path(path).as_posix()) else Cell.parse(path)
 
 
 def joint_name(cells: Sequence[Cell]) -> str:

@@ -1,10 +1,12 @@
 """An SAE on held-out clean rows: its sparsity, and how much it explains."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..activations.language_models import LanguageModel
 from ..jobs.progress import Progress
@@ -22,13 +24,22 @@ class HeldOut:
 
 def clean_text(model: LanguageModel, tokens: Tokens, lm_batch: int) -> HeldOut:
     text = "held out, clean; the first position of a context, BOS, EOS and padding left out"
-    return HeldOut(_clean_rows(model, tokens, lm_batch), -(-tokens.n_heldout // lm_batch), text)
+    return HeldOut(
+        _clean_rows(model, tokens.heldout, tokens.n_heldout, lm_batch), -(-tokens.n_heldout // lm_batch), text
+    )
 
 
-def _clean_rows(model: LanguageModel, tokens: Tokens, lm_batch: int) -> Iterator[torch.Tensor]:
+def training_rows(model: LanguageModel, tokens: Tokens, lm_batch: int) -> Iterator[torch.Tensor]:
+    """The same of training contexts, as many as are held out."""
+    return _clean_rows(model, tokens.contexts, min(tokens.n_train, tokens.n_heldout), lm_batch)
+
+
+def _clean_rows(
+    model: LanguageModel, read: Callable[[int, int], NDArray[np.int64]], count: int, lm_batch: int
+) -> Iterator[torch.Tensor]:
     special = torch.tensor(model.facts.special_ids)
-    for first in range(0, tokens.n_heldout, lm_batch):
-        contexts = torch.from_numpy(tokens.heldout(first, min(first + lm_batch, tokens.n_heldout)))
+    for first in range(0, count, lm_batch):
+        contexts = torch.from_numpy(read(first, min(first + lm_batch, count)))
         measured = ~torch.isin(contexts, special)
         # The first position is an attention sink whatever its token, in Pythia as on Gemma's BOS; its large norm
         # would make up most of the variance.

@@ -1,4 +1,4 @@
-"""Every number in the cells' JSON files as one tidy table, scores.csv: one row per number, with its file. The same rows
+"""Every number in the SAEs' JSON files as one tidy table, scores.csv: one row per number, with its file. The same rows
 with typed columns are in scores.parquet.
 
 A metric's name is the file's stem and the number's key in it (core.explained_variance); for one data set or letter, its
@@ -21,14 +21,15 @@ from ..activations.settings import Stream
 from ..jobs.errors import InputError
 from ..jobs.files import read_json, write_bytes
 from ..jobs.log import log
-from ..saes.cells import Cell
+from ..saes.cells import Cell, Imported, sae_of
 from .saebench.names import EVALS
 from .settings import ScoresTableSettings
 
 
 @dataclass(frozen=True)
 class Row:
-    """One number. The oracle's rows have the stream "oracle" and no p, trainer, l0 or seed."""
+    """One number. The oracle's rows have the stream "oracle" and no p, trainer, l0 or seed; those of an imported SAE
+    the stream "imported", its name as the trainer, and no p, l0 or seed."""
 
     run: str
     model: str
@@ -47,7 +48,14 @@ class Row:
             return None
         return Cell(self.run, self.model, self.stream, self.trainer, self.l0, self.seed)
 
+    @property
+    def imported(self) -> Imported | None:
+        if self.stream != IMPORTED or self.trainer is None:
+            return None
+        return Imported(self.run, self.model, self.trainer)
 
+
+IMPORTED = "imported"  # in place of a stream; no stream may have that name (experiment/checks.py)
 COLUMNS = tuple(field.name for field in fields(Row))
 NESTED = ("robustness", "parents")  # score files that are mappings of mappings
 # The columns before the metric.
@@ -81,7 +89,7 @@ BOUNDS = {
 
 
 def collect(paths: list[str], streams: Sequence[Stream]) -> list[Row]:
-    """The rows of these files, in their order: scores/*.json and sae/quality.json of cells, and models' oracle.json.
+    """The rows of these files, in their order: scores/*.json and sae/quality.json of SAEs, and models' oracle.json.
 
     A missing or broken file, and a number out of bounds, is an InputError that names the file.
     """
@@ -91,7 +99,7 @@ def collect(paths: list[str], streams: Sequence[Stream]) -> list[Row]:
 
 def _rows(path: str, streams: dict[str, Stream]) -> Iterator[Row]:
     stem = Path(path).stem
-    origin = _oracle_origin(path) if stem == "oracle" else _cell_origin(path, streams)
+    origin = _oracle_origin(path) if stem == "oracle" else _sae_origin(path, streams)
     names = set()
     for name, value in _numbers(path, stem):
         metric = f"{stem}.{name}"
@@ -104,8 +112,10 @@ def _rows(path: str, streams: dict[str, Stream]) -> Iterator[Row]:
         raise InputError(f"{path}: no number in it: remove the file so that it is made again")
 
 
-def _cell_origin(path: str, streams: dict[str, Stream]) -> Origin:
-    cell = Cell.parse(path)
+def _sae_origin(path: str, streams: dict[str, Stream]) -> Origin:
+    cell = sae_of(path)
+    if isinstance(cell, Imported):
+        return cell.run, cell.model, IMPORTED, None, cell.sae, None, None
     return cell.run, cell.model, cell.stream, streams[cell.stream].p, cell.trainer, cell.l0, cell.seed
 
 
@@ -118,7 +128,7 @@ def _numbers(path: str, stem: str) -> list[tuple[str, float]]:
     try:
         content = read_json(path)
         if stem in EVALS:
-            return list(_saebench_numbers(content, stem))
+            return list(saebench_numbers(content, stem))
         if stem in ("ood", "oracle"):
             return [*_probe_numbers(content), *(_latent_numbers(content) if stem == "ood" else ())]
         if stem in NESTED:
@@ -132,7 +142,7 @@ def _numbers(path: str, stem: str) -> list[tuple[str, float]]:
         ) from error
 
 
-def _saebench_numbers(content: dict[str, Any], stem: str) -> Iterator[tuple[str, float]]:
+def saebench_numbers(content: dict[str, Any], stem: str) -> Iterator[tuple[str, float]]:
     """Its metrics, and those of each data set or letter. (Core's details are about single latents and are no scores.)
 
     SAEBench writes null for an N or k that was not asked for, and for a pair of classes that SCR left out because the
@@ -255,27 +265,27 @@ def _read(line: dict[str, str]) -> Row:
 
 
 class Scores:
-    """Rows, looked up by metric and by cell or, for the oracle, by model."""
+    """Rows, looked up by metric and by cell, imported SAE or, for the oracle, by model."""
 
     def __init__(self, rows: list[Row]):
-        self._rows = {(row.cell or row.model, row.metric): row for row in rows}
+        self._rows = {(row.cell or row.imported or row.model, row.metric): row for row in rows}
         if len(self._rows) < len(rows):
             raise InputError("scores.csv: the same number of the same SAE is in it twice: remove it to make it again")
 
-    def row(self, cell: Cell, metric: str) -> Row:
+    def row(self, sae: Cell | Imported, metric: str) -> Row:
         """One number of one SAE; an InputError names the score file that lacks it."""
         try:
-            return self._rows[cell, metric]
+            return self._rows[sae, metric]
         except KeyError:
             stem, name = metric.split(".", 1)
-            file = cell.folder / ("sae" if stem == "quality" else "scores") / f"{stem}.json"
+            file = sae.folder / ("sae" if stem == "quality" else "scores") / f"{stem}.json"
             raise InputError(f"scores.csv: no {metric} of {file}: check there whether {name} was asked for") from None
 
-    def has(self, cell: Cell, metric: str) -> bool:
-        return (cell, metric) in self._rows
+    def has(self, sae: Cell | Imported, metric: str) -> bool:
+        return (sae, metric) in self._rows
 
-    def value(self, cell: Cell, metric: str) -> float:
-        return self.row(cell, metric).value
+    def value(self, sae: Cell | Imported, metric: str) -> float:
+        return self.row(sae, metric).value
 
     def oracle_row(self, model: str, metric: str = "oracle.auc") -> Row:
         try:

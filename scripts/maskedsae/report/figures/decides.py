@@ -1,6 +1,6 @@
 """The figures that decide: each score against the l0 that SAEs really have, and what masking changes, taken apart."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 from typing import Any, Literal
@@ -15,16 +15,17 @@ from ...activations.settings import Stream
 from ...inference.arms import Sae, Values, arm_of
 from ...inference.contrasts import Contrast
 from ...inference.questions import masked, metric_of, question
-from ...inference.settings import Shown, ShownModel
+from ...inference.settings import Shown, ShownModel, ShownSae
 from ...inference.statistics import estimate
 from ...saes.settings import Trainer
-from ...scores.metrics import Metric
+from ...scores.metrics import ACHIEVED_L0, Metric
 from ...scores.table import Scores
 from ..contents import CONTRASTS
-from ..style import GRID, INK, MUTED, Look, label, looks
+from ..style import GRID, INK, MUTED, Look, imported_line, label, looks
 from .panels import NOTE_LETTERS, l0_axis, new_figure
 
 COLUMNS = 3  # where one trainer is shown
+MOST_TICKS = 7  # for whose labels a panel has room
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,15 @@ class Panel:
 
 
 def decides(shown: Shown, scores: Scores, note: str) -> Figure:
-    """The baseline's curve with the 95% interval of its mean over data seeds; other streams as points with theirs."""
-    figure, panels = _panels(shown, note, 1.75)
+    """The baseline's curve with the 95% interval of its mean over data seeds; other streams as points with theirs.
+    Imported SAEs in grey, those of a group joined."""
+    figure, panels = _panels(shown, note, 1.75, imported=True)
     values, seen = Values(shown, scores), looks(shown.streams)
     drawn: list[Stream] = []
+    known = groups(shown.imported).items()
+    grey = {name: imported_line(number, joined=len(saes) > 1) for number, (name, saes) in enumerate(known)}
     for panel in panels:
+        measured = _imported(panel, shown, scores, grey)
         for stream in shown.streams:
             l0s = shown.compared_l0s(panel.model.name, stream)
             if l0s:
@@ -53,12 +58,47 @@ def decides(shown: Shown, scores: Scores, note: str) -> Figure:
                 drawn += [] if stream in drawn else [stream]
         baseline = shown.baseline
         nominal = shown.compared_l0s(panel.model.name, baseline) if baseline else shown.l0
-        l0_axis(panel.axes, nominal, "l0 on clean text" if panel.last else "")
+        l0_axis(panel.axes, _ticks(nominal, measured), "l0 on clean text" if panel.last else "")
         panel.axes.margins(y=0.12)
     words = {stream.name: _words(shown, stream) for stream in drawn}
     handles = [Line2D([], [], label=words[stream.name], **_look(seen[stream.name], stream)) for stream in drawn]
+    handles += [Line2D([], [], label=name, **line) for name, line in grey.items()]
     _legend(figure, handles)
     return figure
+
+
+def groups(saes: Sequence[ShownSae]) -> dict[str, list[ShownSae]]:
+    """By the name that the legend has: of the group, or of an SAE that is in none."""
+    found: dict[str, list[ShownSae]] = {}
+    for sae in saes:
+        found.setdefault(sae.group or sae.name, []).append(sae)
+    return found
+
+
+def _imported(panel: Panel, shown: Shown, scores: Scores, grey: Mapping[str, dict[str, Any]]) -> list[float]:
+    """Draws those of the panel's model; their l0s."""
+    l0s = []
+    for name, saes in groups([sae for sae in shown.imported if sae.model == panel.model.name]).items():
+        known = [shown.sae(sae) for sae in saes]
+        points = sorted(
+            (scores.value(sae, ACHIEVED_L0), panel.metric.scaled(scores.value(sae, panel.metric.key))) for sae in known
+        )
+        panel.axes.plot(*zip(*points, strict=True), zorder=2, **grey[name])
+        l0s += [l0 for l0, _ in points]
+    return l0s
+
+
+def _ticks(nominal: Sequence[int], measured: Sequence[float]) -> list[int]:
+    """The nominal l0s, and beyond them doubled or halved ones, as far as imported SAEs reach."""
+    ticks = list(nominal) or [20]
+    low, high = min(measured, default=ticks[0]), max(measured, default=ticks[-1])
+    while ticks[-1] * 1.3 < high:
+        ticks.append(2 * ticks[-1])
+    while ticks[0] > 1.3 * low and ticks[0] % 2 == 0:
+        ticks.insert(0, ticks[0] // 2)
+    while len(ticks) > MOST_TICKS:
+        ticks = ticks[::2]
+    return ticks
 
 
 def _stream(panel: Panel, values: Values, saes: Sequence[Sae], stream: Stream, look: Look) -> None:
@@ -138,10 +178,16 @@ def _asked(shown: Shown, model: str) -> Iterator[tuple[Stream, int]]:
 
 
 def _panels(
-    shown: Shown, note: str, height: float, sharex: Literal["row"] | bool = False
+    shown: Shown, note: str, height: float, sharex: Literal["row"] | bool = False, imported: bool = False
 ) -> tuple[Figure, list[Panel]]:
-    """For each model: a row for each endpoint, a column for each trainer; with one trainer, endpoints in columns."""
-    models = [model for model in shown.models if any(shown.compared_l0s(model.name, s) for s in shown.streams)]
+    """For each model: a row for each endpoint, a column for each trainer; with one trainer, endpoints in columns.
+    `imported`: also models that have imported SAEs alone."""
+    also = {sae.model for sae in shown.imported if imported}
+    models = [
+        model
+        for model in shown.models
+        if model.name in also or any(shown.compared_l0s(model.name, s) for s in shown.streams)
+    ]
     endpoints = {
         model.name: [name for name in shown.analysis.endpoints if metric_of(shown, name).file in model.scores]
         for model in models

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from ...jobs.files import read_json, write_json
 from ...jobs.log import log
 from ...jobs.typed import plain
-from ...saes.cells import Cell
+from ...saes.cells import sae_of
 from .activations import Part, read_activations
 from .compactness import latents_for_95
 from .latents import Encoder, most_different
@@ -100,7 +100,7 @@ def write_sae_probes(
     settings: SaeProbing,
     workers: int,
 ) -> None:
-    """Probe the cell that `summary_to` is in; `weights` is its file for SAELens, `oracle_file` its model's oracle."""
+    """Probe the SAE that `summary_to` is of; `weights` is its file for SAELens, `oracle_file` its model's oracle."""
     torch.set_num_threads(1)  # sums differ with it, and the number of workers must not matter
     result, scored = sae_probes(activations, Path(weights).parent, settings, workers)
     best = {test: read_json(oracle_file)["mean"][test]["mean"] for test in TESTS}
@@ -109,7 +109,7 @@ def write_sae_probes(
     }
     write_scores(rows_to, scored)
     write_json(summary_to, result)
-    log.info("%s: %s", Cell.parse(summary_to).words, in_words(result))
+    log.info("%s: %s", sae_of(summary_to).words, in_words(result))
 
 
 def divide(parts: dict[str, Part], train_rows: Ints, drop_seen: bool) -> tuple[Rows, dict[str, Rows]]:

@@ -18,12 +18,13 @@ SHARE_OF_PROJECTION = 0.4  # how much of the activation's projection the absorbi
 ABSORBING_LATENTS = 3  # at most, together
 
 
-def parents_scores(encode: Encoder, texts: Texts, nominal: int, rates: tuple[float, ...]) -> dict[str, object]:
+def parents_scores(encode: Encoder, texts: Texts, nominal: int | None, rates: tuple[float, ...]) -> dict[str, object]:
     """With the SAE's own threshold; and with thresholds at which its clean l0 is the nominal one, and nominal / (1 - p)
-    for each rate of the configuration's streams."""
+    for each rate of the configuration's streams. An imported SAE has no nominal l0."""
     found, latents = of_all(encode, texts)
     scores: dict[str, object] = dict(found)
-    for target in sorted({float(nominal), *(nominal / (1 - p) for p in rates)}):
+    targets = set() if nominal is None else {float(nominal), *(nominal / (1 - p) for p in rates)}
+    for target in sorted(targets):
         other = with_l0(encode, texts.train.x, target)
         if other is not None:
             scores[f"l0_{target:.1f}".removesuffix(".0")] = of_all(other, texts)[0]

@@ -22,7 +22,7 @@ from ...jobs.files import read_json, sha256, write_bytes, write_json
 from ...jobs.leases import Lease
 from ...jobs.log import log
 from ...jobs.provenance import git_revision, provenance
-from ...saes.cells import Cell
+from ...saes.cells import sae_of
 from .checks import check_sae, check_shared
 from .children import check_device_apart, run_child, start_scoring
 from .language_model import hooked_transformer
@@ -54,10 +54,10 @@ def score_cell(
     data: str | Path,
     compute: Compute,
 ) -> None:
-    """Score the cell that `output` is in; `shared` and `data` are the manifests of these folders."""
-    cell, folders = Cell.parse(output), (Path(shared).parent, Path(data).parent)
-    subject = Subject(cell.name, cell.folder, read_facts(model_file), *folders, compute.device, compute.threads)
-    log.info("%s: %s", cell.words, in_words(score(subject, settings)))
+    """Score the SAE that `output` is of; `shared` and `data` are the manifests of these folders."""
+    sae, folders = sae_of(output), (Path(shared).parent, Path(data).parent)
+    subject = Subject(sae.name, sae.folder, read_facts(model_file), *folders, compute.device, compute.threads)
+    log.info("%s: %s", sae.words, in_words(score(subject, settings)))
 
 
 def score(subject: Subject, settings: Scoring) -> dict[str, Any]:
