@@ -228,7 +228,7 @@ def test_the_card_says_what_the_files_say(run):
         row = dict(zip(labels, [cell.strip() for cell in line.strip("|").split("|")], strict=True))
         quality = json.loads(Path("results/tiny", folder, "sae/quality.json").read_text())
         assert (row["l0"], row["latents"], row["trained on"]) == (f"{quality['l0']:.1f}", "64", "0.0064M")
-        assert row["on clean text"] == f"{100 * quality['explained_variance']:.2f}"
+        assert row["explained variance, clean text"] == f"{100 * quality['explained_variance']:.2f}"
         assert row["Mean Full Absorption"] == "87.50"  # 1 - 0.125
         assert (row["Sparse Probing"], row["SCR"]) == ("75.00", "20.00")
     provenance = json.loads(Path("results/tiny", run.saes[0], "sae/provenance.json").read_text())
