@@ -3,7 +3,7 @@
 # make test    formatters, linters, the type checker and tests
 # make lint    the same without the tests
 # make site    the documentation site, site/index.html
-# make pictures   its pictures and the notebook's outputs again, after make demo and the tutorial (docs/tutorial.md)
+# make pictures   the demo, the tutorial's run, and from them the site's pictures and the notebook's outputs
 # make env     only the environment, .venv/ (the others make it too)
 #
 # TORCH=cuda or TORCH=cpu chooses torch's build; by default the one that is installed, and at first cuda where there is an
@@ -50,8 +50,10 @@ site: .venv/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The site: site/index.html"
 
-pictures: .venv/docs
-	$(BIN)/python docs/hooks/pictures.py results/demo docs
+pictures: demo .venv/docs
+	$(BIN)/python docs/hooks/pictures.py demo results/demo docs
+	$(BIN)/snakemake --profile profiles/demo --configfile profiles/demo/demo.yaml profiles/tutorial/deleted.yaml
+	$(BIN)/python docs/hooks/pictures.py tutorial results/demo docs
 
 env: .venv/torch-$(TORCH)
 

@@ -1,8 +1,7 @@
-"""The site's pictures and the notebook's outputs, made again from the results of the demo and of the tutorial.
+"""The site's pictures and the notebook's outputs, made again from results (`make pictures`).
 
-    python docs/hooks/pictures.py results/demo docs
-
-`make pictures` does so, after `make demo` and the tutorial's commands.
+python docs/hooks/pictures.py demo results/demo docs        when only the demo has run
+python docs/hooks/pictures.py tutorial results/demo docs    when the tutorial's overlay has run too
 """
 
 import shutil
@@ -80,7 +79,8 @@ def photograph(page: Path, to: Path) -> None:
 def execute(notebook: Path, where: Path, to: Path) -> None:
     """With its outputs; `where` is the folder that has results/."""
     read = nbformat.read(notebook, as_version=4)
-    NotebookClient(read, timeout=600, kernel_name="python3", resources={"metadata": {"path": where}}).execute()
+    resources = {"metadata": {"path": where}}
+    NotebookClient(read, timeout=600, kernel_name="python3", coalesce_streams=True, resources=resources).execute()
     for cell in read.cells:
         cell.metadata.pop("execution", None)  # times, which change with each run
         if cell.cell_type == "code":  # without warnings and progress bars
@@ -90,7 +90,7 @@ def execute(notebook: Path, where: Path, to: Path) -> None:
 
 
 if __name__ == "__main__":
-    demo_results, docs = map(Path, sys.argv[1:])
-    of_demo(demo_results, docs / "pictures")
-    of_tutorial(demo_results, docs / "pictures")
-    execute(docs / NOTEBOOK, demo_results.parents[1], docs / NOTEBOOK)
+    step, results_of_demo, docs = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    {"demo": of_demo, "tutorial": of_tutorial}[step](results_of_demo, docs / "pictures")
+    if step == "demo":
+        execute(docs / NOTEBOOK, results_of_demo.parents[1], docs / NOTEBOOK)
