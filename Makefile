@@ -2,6 +2,8 @@
 # make study   the study: docs/study/ from the runs of profiles/study that two cores can do, in about two hours
 # make test    formatters, linters, the type checker and tests
 # make lint    the same without the tests
+# make site    the documentation site, site/index.html
+# make pictures   the demo, the tutorial's run, and from them the site's pictures and the notebook's outputs
 # make env     only the environment, .venv/ (the others make it too)
 #
 # TORCH=cuda or TORCH=cpu chooses torch's build; by default the one that is installed, and at first cuda where there is an
@@ -14,7 +16,7 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' envs/constraints.txt)
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 BIN := .venv/bin
 
-.PHONY: demo study test lint format env constraints clean
+.PHONY: demo study test lint format site pictures env constraints clean
 
 demo: env
 	$(BIN)/snakemake --profile profiles/demo
@@ -43,6 +45,16 @@ format: env
 	$(BIN)/ruff check --fix .
 	$(BIN)/snakefmt Snakefile rules
 
+# Not --quiet: it hides warnings, and then --strict finds none. The theme's own warning is about a next mkdocs.
+site: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "The site: site/index.html"
+
+pictures: demo .venv/docs
+	$(BIN)/python docs/hooks/pictures.py demo results/demo docs
+	$(BIN)/snakemake --profile profiles/demo --configfile profiles/demo/demo.yaml profiles/tutorial/deleted.yaml
+	$(BIN)/python docs/hooks/pictures.py tutorial results/demo docs
+
 env: .venv/torch-$(TORCH)
 
 .venv/torch-$(TORCH): envs/requirements.txt envs/constraints.txt envs/requirements-nodeps.txt pyproject.toml
@@ -58,6 +70,10 @@ env: .venv/torch-$(TORCH)
 	@$(PIP) --no-deps --editable .
 	@touch $@
 
+.venv/docs: envs/requirements-docs.txt envs/constraints.txt | env
+	@$(PIP) -r envs/requirements-docs.txt -c envs/constraints.txt
+	@touch $@
+
 # On Linux the default build brings gigabytes of CUDA; the CPU build is where the package index has it, or at PyTorch's.
 # For == pip takes a CPU build too (2.13.0+cpu) where it finds one; for === only the build of that very name, with CUDA.
 install_torch_cuda = $(PIP) torch===$(TORCH_VERSION) 2>/dev/null || $(PIP) torch==$(TORCH_VERSION)
@@ -69,11 +85,11 @@ check_torch_cuda = .venv/bin/python -W ignore -c 'import sys, torch; torch.versi
 
 constraints:
 	( head -n 1 envs/constraints.txt; $(BIN)/pip freeze | sed 's/+cpu$$//' \
-	    | grep -vFf <(sed -n 's/==.*/==/p' envs/requirements-nodeps.txt) | grep -vE '^(nvidia|cuda|triton|-e|#|maskedsae)' ) \
+	    | grep -vFf <(sed -n 's/==.*/==/p' envs/requirements-nodeps.txt envs/requirements-docs.txt) | grep -vE '^(nvidia|cuda|triton|-e|#|maskedsae)' ) \
 	    > .venv/constraints.txt
 	mv .venv/constraints.txt envs/constraints.txt
 	sed -i '/- pip:/q' envs/maskedsae.yaml
 	sed -n 's/^[^#].*==/      - &/p' envs/constraints.txt >> envs/maskedsae.yaml
 
 clean:
-	rm -rf .venv results .snakemake
+	rm -rf .venv results site .snakemake

@@ -7,6 +7,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -39,6 +40,8 @@ from maskedsae.text.settings import Corpus, TokenSettings
 
 ROOT = Path(__file__).parents[1]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+WITHOUT_DOCS = "" if find_spec("mkdocs") and find_spec("nbclient") else "make site installs what it needs"
+needs_docs = pytest.mark.skipif(bool(WITHOUT_DOCS), reason=WITHOUT_DOCS)
 FAMILIES = ("gpt_neox", "gemma2")
 LAYER = 1
 
@@ -57,6 +60,7 @@ def pytest_report_header(config) -> list[str]:
     tools = {"tests/slurm": Cluster.missing(), "the page in a browser": "" if BROWSER else "no browser (chromium)"}
     tools["a Slurm with accounting"] = Cluster.missing(accounting=True)
     tools["LaTeX tables"] = "" if shutil.which("pdflatex") else "no pdflatex"
+    tools["the site and the notebook"] = WITHOUT_DOCS
     skipped = [f"{what} ({why})" for what, why in tools.items() if why]
     return [
         "all tests take about 30 minutes on two cores; the longest are tests/demo and tests/slurm",

@@ -14,6 +14,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from conftest import WITHOUT_DOCS
+
 ENVS = Path(__file__).parents[2] / "envs"
 
 
@@ -39,6 +41,18 @@ def test_what_is_installed_is_what_is_pinned():
     for package in NODEPS:
         if package.marker is None or package.marker.evaluate():
             assert version(package.name) in package.specifier, package
+
+
+def test_what_the_site_needs_is_pinned_beside_the_environment():
+    """All of it, and nothing that the environment pins already: make constraints leaves these out."""
+    lines = [line for line in (ENVS / "requirements-docs.txt").read_text().splitlines() if not line.startswith("#")]
+    docs = pins("\n".join(lines))
+    assert len(docs) == len(lines) and {"mkdocs", "nbclient", "ipykernel"} <= docs.keys()
+    assert {name.lower().replace("_", "-") for name in docs} & {
+        name.lower().replace("_", "-") for name in CONSTRAINTS
+    } == set()
+    if not WITHOUT_DOCS:
+        assert {name: version(name) for name in docs} == docs
 
 
 def test_conda_installs_the_same():
