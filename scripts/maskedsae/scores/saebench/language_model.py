@@ -30,11 +30,18 @@ CONVERTED = ("gpt_neox", "gemma2")
 
 
 class Bridge(TransformerBridge):
-    """Passes for a HookedTransformer, whose calls it has, where SAEBench checks the type of its model."""
+    """With a HookedTransformer's calls."""
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
+        """SAEBench checks the type of its model."""
         return HookedTransformer
+
+    def forward(self, input: Any, *given: Any, **options: Any) -> Any:
+        """A HookedTransformer takes token ids from any device."""
+        if isinstance(input, torch.Tensor):
+            input = input.to(self.cfg.device)
+        return TransformerBridge.forward(self, input, *given, **options)
 
 
 def hooked_transformer(facts: ModelFacts, dtype: str, bos: bool | None = None) -> HookedTransformer:
@@ -61,13 +68,13 @@ def check_known(facts: ModelFacts) -> None:
     except ValueError:
         known = False
     if not known:
-        raise _not_for_saebench(facts, f"does not know {config.model_type} models")
+        raise _not_for_saebench(facts, f"takes no {config.model_type} models")
 
 
 def _not_for_saebench(facts: ModelFacts, why: str) -> InputError:
     return InputError(
         f"models: {facts.name}: transformer-lens, through which SAEBench reads a language model, {why}: set "
-        "saebench.evals: [] and tables: [] (SAEs can be trained and probed all the same), or choose another model"
+        "saebench.evals to [] (SAEs are trained and probed all the same; docs/saebench.md), or choose another model"
     )
 
 
@@ -86,6 +93,7 @@ def bridged(facts: ModelFacts, whole: Any, dtype: str, bos: bool | None) -> Any:
             tokenizer=load_tokenizer(facts.name, snapshot(facts)),
             dtype=getattr(torch, dtype),
             device="cpu",
+            hf_config_overrides={"device": "cpu"},  # else transformer-lens' configuration asks for a GPU
         )
         found, cache = model.run_with_cache(few, names_filter=[facts.hook])
     except Exception as error:
