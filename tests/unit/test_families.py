@@ -54,9 +54,21 @@ def tiny_config(kind: str):
     return AutoConfig.for_model(kind, **sizes, bos_token_id=0, eos_token_id=0, pad_token_id=0)
 
 
+def tiny_config_with_pictures():
+    """Gemma 3's from 4B on."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    vision = sizes | {"image_size": 28, "patch_size": 14}
+    text = tiny_config("gemma3_text").to_dict()
+    return AutoConfig.for_model("gemma3", text_config=text, vision_config=vision, mm_tokens_per_image=4)
+
+
 def write_tiny(kind: str, folder: Path, tokenizer: Path) -> Path:
+    return write_model(tiny_config(kind), folder, tokenizer)
+
+
+def write_model(config, folder: Path, tokenizer: Path) -> Path:
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(tiny_config(kind))
+    model = AutoModelForCausalLM.from_config(config)
     for parameter in model.parameters():
         if parameter.ndim == 1:  # norms and biases begin as ones and zeros: a mix-up would not be seen
             parameter.data += 0.1 * torch.randn_like(parameter)
@@ -148,6 +160,18 @@ def test_a_family_that_transformer_lens_does_not_know_is_read_and_not_scored(mod
             "models: set saebench.evals to [] (SAEs are trained and probed all the same; docs/saebench.md), or choose "
             "another model"
         )
+
+
+def test_the_text_part_of_a_model_that_also_reads_pictures_is_read_and_not_scored(model_folders, contexts, tmp_path):
+    folder = write_model(tiny_config_with_pictures(), tmp_path / "model", model_folders["gpt_neox"])
+    facts = describe(model_settings("gpt_neox", folder))
+    whole = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        states = whole(input_ids=contexts, output_hidden_states=True).hidden_states
+    residual = LanguageModel(facts, "float32", "cpu").residual(contexts)
+    assert relative_difference(residual, states[LAYER + 1]) < CLOSE
+    with pytest.raises(InputError, match="takes no gemma3 models"):
+        check_known(facts)
 
 
 def test_a_bridge_that_computes_something_else_is_refused(llama, monkeypatch):
