@@ -10,7 +10,8 @@ import yaml
 
 from maskedsae.experiment.checks import check, check_files
 from maskedsae.experiment.configuration import Configuration
-from maskedsae.experiment.grid import OUR_SCORES, score_names
+from maskedsae.experiment.grid import OUR_SCORES, all_cells, score_names, training_jobs
+from maskedsae.experiment.outputs import page_inputs, steps
 from maskedsae.experiment.schema import SCHEMA
 from maskedsae.jobs.errors import InputError
 
@@ -225,6 +226,8 @@ def test_saebench_can_be_left_out():
     )
     checked = check(config)
     assert score_names(checked, checked.models[0]) == OUR_SCORES
+    assert page_inputs(checked, all_cells(training_jobs(checked, needed=False)), ".")["scoring"] == []
+    assert not [step.words for step in steps(checked, [], "{}.tsv".format) if "SAEBench" in step.words]
 
 
 def test_more_latents_than_there_are_can_be_set_for_evals_that_do_not_run():

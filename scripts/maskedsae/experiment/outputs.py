@@ -54,6 +54,7 @@ def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Pa
     """What the page is made from. The benchmark files of what was run are no inputs: if one were lost, Snakemake would
     delete a finished training and run it again."""
     folder, drawn = f"results/{config.run}", figures(config)
+    scored = of_language_models(config, cells) if config.saebench.asked else []
     captions = sorted({figure.figure for figure in drawn}, key=list(FIGURES).index)
     return {
         "scores": f"{folder}/scores.csv",
@@ -64,7 +65,7 @@ def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Pa
         "captions": [f"{checkout}/report/{figure}.rst" for figure in captions],
         "quality": in_each(cells, "sae/quality.json"),
         "provenance": in_each(cells, "sae/provenance.json"),
-        "scoring": in_each(of_language_models(config, cells), "scores/provenance.json"),
+        "scoring": in_each(scored, "scores/provenance.json"),
         "models": [f"{folder}/{model.name}/model.json" for model in config.language_models],
         "tokens": [f"{folder}/{model.name}/tokens/manifest.json" for model in config.language_models],
         "template": f"{checkout}/scripts/maskedsae/report/page.html",
@@ -102,10 +103,11 @@ def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Call
         "train": [f"train_{job.name}" for job in jobs],
         "planted": [f"planted_{job.name}" for job in planted],
     }
+    left_out = {"world": not config.world, "saebench": not config.saebench.asked}
     found = []
     for step, words in STEPS.items():
         rules = generated.get(step, [step])
-        if not rules or (step.startswith("world") and not config.world):
+        if not rules or left_out.get(step.split("_")[0]):
             continue
         files = benchmark_files(config, cells, [benchmark_of(rule) for rule in rules])
         provenance = in_each(cells, "sae/provenance.json") if step == "train" else []
