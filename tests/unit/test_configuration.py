@@ -10,6 +10,8 @@ import yaml
 
 from maskedsae.experiment.checks import check, check_files
 from maskedsae.experiment.configuration import Configuration
+from maskedsae.experiment.grid import OUR_SCORES, all_cells, score_names, training_jobs
+from maskedsae.experiment.outputs import page_inputs, steps
 from maskedsae.experiment.schema import SCHEMA
 from maskedsae.jobs.errors import InputError
 
@@ -169,7 +171,11 @@ WRONG = [
     ("ood.validation_rows", 1024, "ood.validation_rows: 1024 leaves no other row of ood.train_rows (1024)"),
     ("ood.train_rows", 1023, "ood.train_rows: 1023 is not a multiple of 2"),
     ("saebench.evals", ["core", "tpq"], 'saebench.evals[1]: "tpq" is not one of absorption, core, sparse_probing, tpp'),
-    ("saebench.evals", [], "saebench.evals: must not be empty"),
+    (
+        "saebench.evals",
+        [],
+        "and saebench.evals lacks absorption, core, sparse_probing, tpp, scr: add what is lacking there, or set tables",
+    ),
     (
         "saebench.evals",
         ["core", "absorption", "core", "sparse_probing", "tpp", "scr"],
@@ -264,6 +270,18 @@ def test_a_score_that_saebench_is_not_asked_for_can_only_be_judged_if_it_is_take
     assert "endpoints: absorbtion is not one of absorption, " in refusal(deepcopy(config))
     del config["analysis"]["endpoints"]["absorbtion"]
     assert list(check(config).analysis.endpoints)[:3] == ["explained_variance", "sparse_probing", "ood"]
+
+
+def test_saebench_can_be_left_out():
+    """For a language model that transformer-lens does not know."""
+    config = paper_with("saebench.evals", []) | {"tables": []}
+    config["analysis"]["endpoints"] |= dict.fromkeys(
+        ("absorption", "absorption_fraction", "explained_variance", "sparse_probing")
+    )
+    checked = check(config)
+    assert score_names(checked, checked.models[0]) == OUR_SCORES
+    assert page_inputs(checked, all_cells(training_jobs(checked, needed=False)), ".")["scoring"] == []
+    assert not [step.words for step in steps(checked, [], "{}.tsv".format) if "SAEBench" in step.words]
 
 
 def test_more_latents_than_there_are_can_be_set_for_evals_that_do_not_run():

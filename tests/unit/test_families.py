@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 from transformer_lens import HookedTransformer
+from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from conftest import COMPUTE, LAYER, a_cell, model_settings, train_settings
@@ -20,6 +21,7 @@ from maskedsae.saes.training import train_cells
 from maskedsae.scores.ood.last_tokens import last_residuals
 from maskedsae.scores.saebench import language_model
 from maskedsae.scores.saebench.language_model import check_known, hooked_transformer
+from maskedsae.scores.saebench.recorded import RecordedCalls
 from maskedsae.text.tokens import Tokens
 
 NAMED = ("gpt2", "gemma", "gemma3_text", "llama", "mistral", "olmo", "olmo2", "phi", "qwen2", "qwen3")
@@ -52,9 +54,21 @@ def tiny_config(kind: str):
     return AutoConfig.for_model(kind, **sizes, bos_token_id=0, eos_token_id=0, pad_token_id=0)
 
 
+def tiny_config_with_pictures():
+    """Gemma 3's from 4B on."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    vision = sizes | {"image_size": 28, "patch_size": 14}
+    text = tiny_config("gemma3_text").to_dict()
+    return AutoConfig.for_model("gemma3", text_config=text, vision_config=vision, mm_tokens_per_image=4)
+
+
 def write_tiny(kind: str, folder: Path, tokenizer: Path) -> Path:
+    return write_model(tiny_config(kind), folder, tokenizer)
+
+
+def write_model(config, folder: Path, tokenizer: Path) -> Path:
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(tiny_config(kind))
+    model = AutoModelForCausalLM.from_config(config)
     for parameter in model.parameters():
         if parameter.ndim == 1:  # norms and biases begin as ones and zeros: a mix-up would not be seen
             parameter.data += 0.1 * torch.randn_like(parameter)
@@ -126,7 +140,13 @@ def test_an_sae_is_trained_on_it_and_its_last_tokens_are_probed(tiny, whole, tok
     assert relative_difference(found, states[LAYER + 1][0, -1]) < CLOSE
 
 
-# What cannot be used is one clear line.
+# A bridge, as SAEBench uses it; and what cannot be used, which is one clear line.
+
+
+@pytest.fixture(scope="module")
+def llama(model_folders, tmp_path_factory):
+    folder = write_tiny("llama", tmp_path_factory.mktemp("bridged"), model_folders["gpt_neox"])
+    return describe(model_settings("gpt_neox", folder))
 
 
 def test_a_family_that_transformer_lens_does_not_know_is_read_and_not_scored(model_folders, contexts, tmp_path):
@@ -136,17 +156,57 @@ def test_a_family_that_transformer_lens_does_not_know_is_read_and_not_scored(mod
         with pytest.raises(InputError) as error:
             refusing(facts)
         assert str(error.value) == (
-            "models: tiny-gpt_neox: transformer-lens, through which SAEBench reads a language model, does not know "
-            "helium models: set saebench.evals: [] and tables: [] (SAEs can be trained and probed all the same), or "
-            "choose another model"
+            "models: tiny-gpt_neox: transformer-lens, through which SAEBench reads a language model, takes no helium "
+            "models: set saebench.evals to [] (SAEs are trained and probed all the same; docs/saebench.md), or choose "
+            "another model"
         )
 
 
-def test_a_bridge_that_computes_something_else_is_refused(model_folders, tmp_path, monkeypatch):
-    facts = describe(model_settings("gpt_neox", write_tiny("llama", tmp_path / "model", model_folders["gpt_neox"])))
+def test_the_text_part_of_a_model_that_also_reads_pictures_is_read_and_not_scored(model_folders, contexts, tmp_path):
+    folder = write_model(tiny_config_with_pictures(), tmp_path / "model", model_folders["gpt_neox"])
+    facts = describe(model_settings("gpt_neox", folder))
+    whole = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        states = whole(input_ids=contexts, output_hidden_states=True).hidden_states
+    residual = LanguageModel(facts, "float32", "cpu").residual(contexts)
+    assert relative_difference(residual, states[LAYER + 1]) < CLOSE
+    with pytest.raises(InputError, match="takes no gemma3 models"):
+        check_known(facts)
+
+
+def test_a_bridge_that_computes_something_else_is_refused(llama, monkeypatch):
     monkeypatch.setattr(language_model, "output_of", lambda output: output * 1.001)
     with pytest.raises(InputError, match=r"tiny-gpt_neox: .* computes something else than transformers"):
-        hooked_transformer(facts, "float32")
+        hooked_transformer(llama, "float32")
+
+
+def test_core_asks_a_bridge_for_the_same_with_recorded_activations(llama, contexts, tmp_path):
+    """Logits and losses as they are, with the hook's activations changed, and with zeros."""
+    to_the_hook = {"names_filter": [llama.hook], "stop_at_layer": LAYER + 1}
+
+    def asked(model) -> list[torch.Tensor]:
+        options = {"return_type": "both", "loss_per_token": True}
+        hooks = [lambda x, hook: x.roll(1, 0) * 2, lambda x, hook: torch.zeros_like(x)]
+        replaced = [model.run_with_hooks(contexts, fwd_hooks=[(llama.hook, hook)], **options) for hook in hooks]
+        both = [tensor for pair in (model(contexts, **options), *replaced) for tensor in pair]
+        return [*both, model.run_with_cache(contexts, **to_the_hook)[1][llama.hook]]
+
+    plain, first, second = (hooked_transformer(llama, "float32", True) for _ in range(3))
+    expected = asked(plain)
+    recording = RecordedCalls(first, tmp_path / "calls", LAYER, record=True)
+    assert all(map(torch.equal, asked(first), expected))
+    recording.close()
+    reading = RecordedCalls(second, tmp_path / "calls", LAYER)
+    assert all(map(torch.equal, asked(second), expected))
+    assert (reading.hits, reading.misses) == (1, 0)
+
+
+def test_a_bridge_takes_tokens_from_another_device(llama, contexts, monkeypatch):
+    """As a HookedTransformer does; the device is one that a CPU build has too."""
+    model = hooked_transformer(llama, "float32")
+    monkeypatch.setattr(TransformerBridge, "forward", lambda self, input, **options: input.device.type)
+    model.cfg.device = "meta"
+    assert model(contexts) == model.run_with_hooks(contexts, fwd_hooks=[]) == "meta"
 
 
 class TwoLists(nn.Module):

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from conftest import FAMILIES, a_cell, train_settings
+from conftest import FAMILIES, a_cell, model_settings, train_settings
 from maskedsae.activations import streams
-from maskedsae.activations.language_models import LanguageModel
+from maskedsae.activations.language_models import LanguageModel, describe
 from maskedsae.activations.settings import Stream
 from maskedsae.activations.streams import ActivationStream, Batching
 from maskedsae.jobs.device import check_device
@@ -29,6 +29,7 @@ from maskedsae.saes.trainers.base import known_kinds, make_trainer
 from maskedsae.scores.saebench.children import check_device_apart, run_child, start_scoring
 from maskedsae.text.tokens import Tokens
 from on_fake_cuda import STREAMS
+from unit.test_families import write_tiny
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,11 +63,13 @@ print("done")
 """
 
 
-def test_what_forks_the_evals_never_asks_for_a_gpu(facts, tmp_path):
+def test_what_forks_the_evals_never_asks_for_a_gpu(facts, model_folders, tmp_path):
     """Neither on import nor when it loads a language model. SAEBench does, so the refusal works."""
-    files = [tmp_path / f"{family}.json" for family in FAMILIES]
-    for family, path in zip(FAMILIES, files, strict=True):
-        write_json(path, plain(facts[family]))
+    bridged = write_tiny("llama", tmp_path / "llama", model_folders["gpt_neox"])
+    known = [*facts.values(), describe(model_settings("gpt_neox", bridged))]
+    files = [tmp_path / f"{number}.json" for number in range(len(known))]
+    for each, path in zip(known, files, strict=True):
+        write_json(path, plain(each))
     done = python("-c", REFUSING + PARENT, *map(str, files))
     assert done.stdout == "done\n", done.stderr
     saebench = python("-c", REFUSING + "import maskedsae.scores.saebench.evals")

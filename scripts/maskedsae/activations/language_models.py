@@ -254,9 +254,9 @@ def check_blocks(name: str, model: nn.Module, blocks: nn.ModuleList) -> None:
             f"models: {name}: what the blocks of {type(model).__name__} give is not what transformers calls its hidden "
             "states, so they are not one residual stream: choose another model"
         )
-    of_one, of_other = outputs[-1][:, :4].float()
-    # A router's experts get other batches in the two texts, and round otherwise; else these are equal bit for bit.
-    if (of_one - of_other).norm() > torch.finfo(outputs[-1].dtype).eps ** 0.5 * of_one.norm():
+    of_one, of_other = outputs[0][:, :4].float()
+    # Equal bit for bit, unless a router gives its experts other batches in the two texts, which then round otherwise.
+    if (of_one - of_other).norm() > torch.finfo(outputs[0].dtype).eps ** 0.5 * of_one.norm():
         raise InputError(
             f"models: {name}: {type(model).__name__} also reads what comes after a token: choose a decoder, which "
             "reads what comes before"

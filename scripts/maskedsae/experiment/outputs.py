@@ -71,6 +71,7 @@ def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Pa
     """What the page is made from. The benchmark files of what was run are no inputs: if one were lost, Snakemake would
     delete a finished training and run it again."""
     folder, drawn = f"results/{config.run}", figures(config)
+    scored = [*of_language_models(config, cells), *imported(config)] if config.saebench.asked else []
     captions = sorted({figure.figure for figure in drawn}, key=list(FIGURES).index)
     return {
         "scores": f"{folder}/scores.csv",
@@ -84,7 +85,7 @@ def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Pa
         "audits": in_each(cells, "audit.json"),
         "imported": in_each(imported(config), "sae/provenance.json"),
         "theirs": published_scores(config),
-        "scoring": in_each([*of_language_models(config, cells), *imported(config)], "scores/provenance.json"),
+        "scoring": in_each(scored, "scores/provenance.json"),
         "models": [f"{folder}/{model.name}/model.json" for model in config.language_models],
         "tokens": [f"{folder}/{model.name}/tokens/manifest.json" for model in config.language_models],
         "template": f"{checkout}/scripts/maskedsae/report/page.html",
@@ -142,10 +143,11 @@ def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Call
     }
     for score in ("ood", "robustness", "saebench") if config.saes else ():
         generated[score] = [score, f"{score}_imported"]
+    left_out = {"world": not config.world, "saebench": not config.saebench.asked}
     found = []
     for step, words in STEPS.items():
         rules = generated.get(step, [step])
-        if not rules or (step.startswith("world") and not config.world):
+        if not rules or left_out.get(step.split("_")[0]):
             continue
         files = benchmark_files(config, cells, [benchmark_of(rule) for rule in rules])
         provenance = in_each(cells, "sae/provenance.json") if step == "train" else []
