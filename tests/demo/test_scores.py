@@ -87,6 +87,14 @@ def test_every_cell_has_its_scores_and_absorption_is_a_real_number(demo_cells):
         assert sorted(path.name for path in (folder / "saebench").iterdir()) == sorted(EVALS)  # no lease, nothing half
 
 
+def test_an_sae_of_the_grid_that_is_imported_has_the_same_scores_number_for_number(demo, demo_cells):
+    cell, again = demo_cells["pythia-demo", "clean", 8], demo / "results/demo/pythia-demo/imported/again"
+    assert (again / "sae/SHA256SUMS").read_text() == (cell / "sae/SHA256SUMS").read_text()
+    assert scores(again) == scores(cell)
+    for name in ("ood", "robustness"):
+        assert numbers(again / "scores" / f"{name}.json") == numbers(cell / "scores" / f"{name}.json")
+
+
 def test_what_made_the_scores_is_written_and_nothing_recorded_was_computed_again(demo_cells):
     for folder in demo_cells.values():
         origin = read_json(folder / "scores/provenance.json")

@@ -18,6 +18,22 @@ DEMO = Path(__file__).parents[2] / "profiles/demo/demo.yaml"
 PAPER = yaml.safe_load(CONFIG.read_text())
 MATRYOSHKA = "trainer_settings.matryoshka_batch_topk"
 
+OF_A_CELL = {"stream": "clean", "trainer": "matryoshka_batch_topk", "l0": 20, "seed": 0, "threshold_for_l0": 25}
+
+
+def sae(**changes) -> list[dict]:
+    """One entry of `saes`."""
+    return [{"name": "x", "model": "pythia-160m-deduped", "from": {"baseline": {"kind": "raw"}}} | changes]
+
+
+def of_cell(**changes) -> list[dict]:
+    return sae(**{"from": {"cell": OF_A_CELL | changes}})
+
+
+def baseline(**given) -> list[dict]:
+    return sae(**{"from": {"baseline": given}})
+
+
 # (key, value that it is given, what the line says). A key may go through lists: models.0.layer.
 WRONG = [
     ("trainning", {}, "trainning: unknown key: did you mean training?"),
@@ -47,6 +63,31 @@ WRONG = [
     (f"{MATRYOSHKA}.dict_size", 100, f"l0: 160 is larger than the dictionary ({MATRYOSHKA}.dict_size 100)"),
     ("trainer_sets", [["topk"], ["topk"]], "trainer_sets: topk is given twice: a trainer is in one set only"),
     ("trainer_sets", [["mine"]], "trainer_sets: mine is not one of trainer_settings (matryoshka_batch_topk, "),
+    (
+        "saes",
+        sae(**{"from": {}}),
+        "saes[0].from: nothing is given: give exactly one of dictionary_learning, saelens",
+    ),
+    ("saes", sae(**{"from": {"folder": "a", "baseline": {}}}), "saes[0].from: folder and baseline are given: give ex"),
+    ("saes", sae(**{"from": {"foldr": "a"}}), "saes[0].from.foldr: unknown key: did you mean folder?"),
+    ("saes", sae(model="gpt2"), "saes: x: model gpt2 is none of models (pythia-160m-deduped, gemma-2-2b)"),
+    ("saes", sae(name="topk"), "saes: topk is a trainer's name, and scores.csv has both in one column: choose another"),
+    ("saes", sae(name="a/b"), 'saes[0].name: "a/b" is not a name that can stand in a path'),
+    ("saes", sae() + sae(), "saes: x is given twice: give each its own name"),
+    ("saes", baseline(latents=2), "saes[0].from.baseline.kind: missing"),
+    ("saes", baseline(kind="ica"), 'saes[0].from.baseline.kind: "ica" is not one of pca, random, raw'),
+    ("saes", baseline(kind="raw", k=2), "saes: x: from.baseline: raw activations are kept whole: leave out latents"),
+    ("saes", baseline(kind="pca", latents=63), "from.baseline.latents: 63 is odd, and each direction has both signs"),
+    ("saes", baseline(kind="random", k=5000), "from.baseline.k: 5000 is larger than the number of latents (4096)"),
+    ("saes", of_cell(stream="clear"), "saes: x: from.cell.stream: clear is none of streams (clean, mask20, mask30, "),
+    (
+        "saes",
+        of_cell(trainer="batch_topk"),
+        "from.cell.trainer: batch_topk is none of trainers (matryoshka_batch_to",
+    ),
+    ("saes", of_cell(l0=25), "from.cell.l0: 25 is none of l0 (20, 40, 80, 160)"),
+    ("saes", of_cell(seed=3), "from.cell.seed: 3 is none of seeds (0)"),
+    ("saes", of_cell(threshold_for_l0=0), "from.cell.threshold_for_l0: 0 is out of range: it must be more than 0"),
     ("seeds_per_stream", 0, "seeds_per_stream: 0 is out of range: it must be at least 1"),
     ("streams.1.corruption", {"kind": "mask", "p": 0.1}, "streams[1].p: given beside corruption, which has its own"),
     ("streams.0.corruption", {"p": 0.1}, "streams[0].corruption.kind: missing"),
@@ -233,6 +274,12 @@ def test_more_latents_than_there_are_can_be_set_for_evals_that_do_not_run():
     check(config)
 
 
+def test_another_threshold_needs_a_trainer_that_has_thresholds():
+    config = deepcopy(PAPER) | {"trainers": ["topk"], "saes": of_cell(trainer="topk")}
+    line = "saes: x: from.cell.threshold_for_l0: a topk SAE has no threshold: name one of matryoshka_batch_topk, batch_"
+    assert line in refusal(config)
+
+
 def test_tf32_without_a_gpu_is_refused_in_one_line():
     config = deepcopy(PAPER)
     config["models"][0]["tf32"] = True
@@ -293,6 +340,7 @@ def test_a_trainer_entry_has_its_kinds_settings_but_for_its_own():
             {"models": [{"name": "m", "path": "models/gone", "layer": 1}], "tables": []},
             "models: m: path: models/gone is",
         ),
+        ({"saes": sae(**{"from": {"folder": "saes/gone"}})}, "saes: x: from.folder: saes/gone is not here"),
     ],
 )
 def test_a_file_that_is_not_there_is_named_even_where_results_stand(change, line, tmp_path, monkeypatch):
@@ -307,6 +355,7 @@ def test_what_the_workflow_makes_itself_need_not_be_there():
     config |= {
         "tables": [],
         "corpus": PAPER["corpus"] | {"dataset": None, "files": ["results/mine/world/corpus.jsonl"]},
+        "saes": sae(model="m", **{"from": {"folder": "results/mine/m/clean/topk/l0_20/seed_0/sae"}}),
     }
     check_files(check(config))
 

@@ -27,6 +27,9 @@ from checkout import (
     model_entry,
 )
 from conftest import MATRYOSHKA
+from imported_saes import write_dictionary_learning
+from maskedsae.jobs.files import read_json
+from maskedsae.saes.cells import Cell, Imported
 
 
 def train(model: str, stream: str, trainer: str, l0: str, seed: int = 0) -> str:
@@ -454,3 +457,89 @@ def test_a_text_that_is_not_there_is_said_even_where_nothing_is_to_be_done(check
     output = checkout.snakemake("--dry-run", "grid")
     assert checkout.status != 0
     assert "configuration: corpus.files: corpus/gone.txt is not here (" in output
+
+
+# SAEs of section `saes`: one is a cell's own folder, one was downloaded.
+
+TO_IMPORTED = (*TO_PROBES, "fetch_sae", "import_sae", *TO_ROBUSTNESS[3:])
+CELL, AGAIN = Cell("tiny", "neox", "clean", MATRYOSHKA, 4, 0), Imported("tiny", "neox", "again")
+
+
+def sae_entry(name: str, **origin: object) -> dict:
+    return {"name": name, "model": "neox", "from": origin}
+
+
+def jobs_of(name: str, *rules: str) -> set[str]:
+    return {f"{rule}/neox_imported_{name}" for rule in rules or ("import_sae", "ood", "robustness")}
+
+
+@pytest.fixture(scope="module")
+def importing(finished, tmp_path_factory) -> Checkout:
+    """The tiny grid's run, with the first one imported and scored, and the other one imported."""
+    checkout = Checkout(finished, TINY).copy_to(tmp_path_factory.mktemp("imported"))
+    write_dictionary_learning(checkout.folder / "downloads" / "theirs", "GatedAutoEncoder")
+    checkout.config["saes"] = [
+        sae_entry("again", folder=f"{CELL.folder}/sae"),
+        sae_entry("theirs", folder="downloads/theirs"),
+    ]
+    scores = [f"{AGAIN.folder}/scores/{name}.json" for name in ("ood", "robustness")]
+    output = checkout.snakemake("saes", *scores)
+    assert checkout.status == 0, output
+    return checkout
+
+
+@pytest.fixture
+def imported(importing, tmp_path) -> Checkout:
+    return importing.copy_to(tmp_path)
+
+
+def test_an_imported_sae_of_the_grid_has_the_same_numbers_again(importing):
+    def read(sae: Cell | Imported, file: str) -> dict:
+        return read_json(importing.folder / sae.folder / file)
+
+    for file in ("sae/config.json", "sae/cfg.json", "scores/ood.json", "scores/robustness.json"):
+        assert read(AGAIN, file) == read(CELL, file), file
+    first, second = (read(sae, "scores/parents.json") for sae in (CELL, AGAIN))
+    assert first["latents"] == second["latents"]
+    assert {key: value for key, value in first["scores"].items() if not key.startswith("l0_")} == second["scores"]
+    quality = read(CELL, "sae/quality.json")
+    assert quality.pop("nominal_l0") == 4 and quality == read(AGAIN, "sae/quality.json")
+
+
+def test_another_imported_sae_adds_only_its_own_jobs(imported):
+    left = jobs_of("theirs", "ood", "robustness")
+    assert set(imported.planned("grid", TO_IMPORTED)) == left
+    at_6 = {"stream": "clean", "trainer": MATRYOSHKA, "l0": 4, "seed": 0, "threshold_for_l0": 6}
+    imported.config["saes"] += [
+        sae_entry("pca", baseline={"kind": "pca", "latents": 32}),
+        sae_entry("reset", cell=at_6),
+        sae_entry("hub", dictionary_learning={"repository": "someone/saes", "folder": "a"}),
+    ]
+    added = jobs_of("pca") | jobs_of("reset") | jobs_of("hub") | {"fetch_sae/neox_imported_hub"}
+    assert set(imported.planned("grid", TO_IMPORTED)) == left | added
+
+
+def test_a_changed_entry_file_or_importing_redoes_what_is_made_of_it(imported):
+    imported.config["saes"][0]["from"] = {"baseline": {"kind": "raw"}}
+    write_dictionary_learning(imported.folder / "downloads" / "other", "AutoEncoder")
+    (imported.folder / "downloads/other/ae.pt").replace(imported.folder / "downloads/theirs/ae.pt")
+    assert set(imported.planned("grid", TO_IMPORTED)) == jobs_of("again") | jobs_of("theirs")
+    imported.config["saes"] = []
+    assert imported.planned("grid", TO_IMPORTED) == {}
+    imported.append("scripts/maskedsae/saes/imported/peers.py", "\n\nCHANGED = 1\n")
+    imported.config["saes"] = [sae_entry("again", folder=f"{CELL.folder}/sae")]
+    assert set(imported.planned("grid", TO_IMPORTED)) == jobs_of("again")
+
+
+def test_an_sae_that_is_trained_again_is_imported_again(imported):
+    imported.config["trainer_settings"][MATRYOSHKA]["lr"] = 1e-3
+    planned = set(imported.planned("grid", TO_IMPORTED))
+    assert jobs_of("again") <= planned and "import_sae/neox_imported_theirs" not in planned
+
+
+def test_a_folder_whose_sae_does_not_fit_is_refused_before_any_job(imported):
+    config = imported.folder / "downloads/theirs/config.json"
+    config.write_text(config.read_text().replace('"layer": 1', '"layer": 0'))
+    output = imported.snakemake("--dry-run", "saes")
+    assert imported.status != 0
+    assert "configuration: saes: theirs: from.folder: downloads/theirs/config.json: the SAE reads layer 0, " in output

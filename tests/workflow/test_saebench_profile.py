@@ -146,12 +146,10 @@ def test_a_name_that_the_results_do_not_have_is_refused(run):
     other.config["saes"][0]["published"]["sae"] = "trainer_9"
     output = other.snakemake("results/saebench/pythia-160m-deduped/imported/pythia-matryoshka-0/published.json")
     assert other.status != 0
-    suite = SAES[0]["published"]["folder"]
-    assert (
-        "saes: pythia-matryoshka-0: published: adamkarvonen/sae_bench_results_0125 has no "
-        f"{{eval}}/{suite}/{suite}_trainer_9_eval_results.json (commit {SAES[0]['published']['revision']}): correct folder "
-        "or sae"
-    ) in output
+    theirs = SAES[0]["published"]
+    looked_for = f"{{eval}}/{theirs['folder']}/{theirs['folder']}_trainer_9_eval_results.json"
+    said = f"{theirs['repository']} has no {looked_for} (commit {theirs['revision']}): correct folder or sae"
+    assert f"saes: pythia-matryoshka-0: published: {said}" in output
 
 
 def test_the_profile_itself_plans_the_scores_of_twelve_saes_and_no_training(run):

@@ -15,7 +15,7 @@ from ..scores.robustness.settings import RESERVED as RESERVED_CORRUPTIONS
 from ..scores.robustness.settings import damage_kinds
 from ..scores.saebench.names import EVALS, GIVES, K_VALUES, N_VALUES, PAIRED, PROBED
 from .configuration import Configuration
-from .sae_checks import check_folders, check_saes
+from .sae_checks import check_folders, check_saes, local_folders
 from .schema import SCHEMA, as_yaml, check_values, fill_in
 from .trainer_checks import check_entries, check_trainer
 
@@ -69,6 +69,7 @@ def check_files(config: Configuration) -> None:
     paths += [("corpus.files", file) for file in config.corpus.files or ()]
     theirs = [(entry.name, entry.published.path) for entry in config.saes if entry.published]
     paths += [(f"saes: {name}: published.path", path) for name, path in theirs if path]
+    paths += [(f"saes: {sae.name}: from.folder", folder) for sae, folder in local_folders(config)]
     for key, path in paths:
         if not Path(path).exists() and not path.startswith(made):
             raise InputError(

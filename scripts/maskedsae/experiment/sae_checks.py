@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ..jobs.errors import InputError
 from ..saes.imported.described import Expected, check_agrees, described
-from ..saes.imported.settings import WITH_THRESHOLDS, Baseline, OfCell
+from ..saes.imported.settings import WITH_THRESHOLDS, Baseline, ImportedSae, OfCell
 from .configuration import Configuration
 from .grid import made_here
 
@@ -27,15 +27,20 @@ def check_saes(config: Configuration) -> None:
             _check_baseline(config, origin.baseline, f"{where}: from.baseline")
 
 
+def local_folders(config: Configuration) -> list[tuple[ImportedSae, str]]:
+    """Those that the workflow does not make itself."""
+    folders = [(entry, entry.origin.folder) for entry in config.saes]
+    return [(entry, folder) for entry, folder in folders if folder is not None and not made_here(config, folder)]
+
+
 def check_folders(config: Configuration) -> None:
-    """Local folders that the workflow does not make itself: that each has an SAE that reads what the model gives."""
-    for entry in config.saes:
-        folder, model = entry.origin.folder, config.model(entry.model)
-        if folder is not None and not made_here(config, folder):
-            try:
-                check_agrees(described(folder), Expected(model.name, model.layer, width=None))
-            except InputError as error:
-                raise InputError(f"configuration: saes: {entry.name}: from.folder: {error}") from None
+    """That each local folder has an SAE that reads what the model gives."""
+    for entry, folder in local_folders(config):
+        model = config.model(entry.model)
+        try:
+            check_agrees(described(folder), Expected(model.name, model.layer, width=None))
+        except InputError as error:
+            raise InputError(f"configuration: saes: {entry.name}: from.folder: {error}") from None
 
 
 def _check_cell(config: Configuration, cell: OfCell, where: str) -> None:

@@ -68,8 +68,8 @@ class Origin:
         known = {field.name: field.type for field in fields(cls)}
         given = [key for key, content in value.items() if content is not None]
         if len(given) != 1 or given[0] not in known:
-            found = " and ".join(given) if given else "nothing"
-            raise InputError(f"{where}: {found} is given: give exactly one of {', '.join(known)}")
+            found = f"{' and '.join(given)} are" if given else "nothing is"
+            raise InputError(f"{where}: {found} given: give exactly one of {', '.join(known)}")
         return read(cls, value, f"{where}.")
 
     def plain(self) -> dict[str, Any]:
