@@ -273,6 +273,7 @@ def test_what_was_run_is_read_from_the_files_of_every_job_and_of_every_sae(confi
         "ood": "{run}/{model}/{stream}/{trainer}/{l0}/{seed}/ood.tsv",
         "saebench": "{run}/{model}/{stream}/{trainer}/{l0}/{seed}/saebench.tsv",
     }
+    places |= {f"{step}_imported": f"{{run}}/{{model}}/{{sae}}/{step}.tsv" for step in ("ood", "saebench")}
     configuration = checked(config)
     jobs = training_jobs(configuration, needed=True)
 
