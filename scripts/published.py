@@ -2,7 +2,7 @@
 
 from maskedsae.jobs.entry import job
 
-with job(snakemake) as entry:
+with job(snakemake, fetches=True) as entry:
     from maskedsae.scores.saebench.published import write_published
     from maskedsae.scores.settings import PublishedSettings
 

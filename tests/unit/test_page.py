@@ -122,11 +122,6 @@ def test_its_own_links_lead_somewhere(page, file):
             assert (file.parent / link).exists(), link
 
 
-def test_a_run_without_imported_saes_says_nothing_of_them(page):
-    assert "imported" not in page.ids
-    assert "imported" not in page.text.lower().split("the whole configuration")[0]
-
-
 def test_links_to_scores_are_those_files_that_the_grid_has(page):
     wanted = {
         str(Path(path).relative_to("results/demo"))
@@ -293,6 +288,7 @@ def test_what_was_run_is_read_from_the_files_of_every_job_and_of_every_sae(confi
         "ood": "{run}/{model}/{stream}/{trainer}/{l0}/{seed}/ood.tsv",
         "saebench": "{run}/{model}/{stream}/{trainer}/{l0}/{seed}/saebench.tsv",
     }
+    places |= {f"{step}_imported": f"{{run}}/{{model}}/{{sae}}/{step}.tsv" for step in ("ood", "saebench")}
     configuration = checked(config)
     jobs = training_jobs(configuration, needed=True)
 
@@ -306,7 +302,7 @@ def test_what_was_run_is_read_from_the_files_of_every_job_and_of_every_sae(confi
     assert steps["SAEs"].files == tuple(f"train_{job.name}.tsv" for job in jobs) and len(jobs) == 9
     provenance = {f"{cell.folder}/sae/provenance.json" for cell in cells_of(config)}
     assert set(steps["SAEs"].provenance) == provenance and len(steps["SAEs"].provenance) == len(provenance) == 14
-    assert len(steps["probes"].files) == len(steps["SAEBench: scores"].files) == 14
+    assert len(steps["probes"].files) == len(steps["SAEBench: scores"].files) == 14 + 1  # and an imported one
     assert [steps[words].gpus for words in ("SAEs", "SAEBench: scores", "probes", "tokens")] == [gpus, gpus, 0, 0]
 
 
@@ -327,9 +323,11 @@ def test_a_benchmark_file_that_is_gone_is_missed_on_the_page(tmp_path):
     ],
 )
 def test_a_run_of_one_stream_has_its_page(tmp_path, stream, words):
-    config = DEMO | {"streams": [stream], "analysis": DEMO["analysis"] | {"arms": []}}
+    config = DEMO | {"streams": [stream], "analysis": DEMO["analysis"] | {"arms": []}, "saes": []}
     config["tables"] = [table | {"streams": [stream["name"]]} for table in DEMO["tables"][:2]]
-    assert words in Page(make_page(tmp_path, config).read_text()).text
+    page = Page(make_page(tmp_path, config).read_text())
+    assert words in page.text
+    assert "imported" not in page.ids and "#imported" not in page.links
 
 
 @pytest.mark.parametrize("evals", [["core"], []])

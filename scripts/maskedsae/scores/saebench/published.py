@@ -131,5 +131,5 @@ def unlike(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 
 def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = value if isinstance(value, str) and value else json.dumps(value)
     return text if len(text) <= 40 else f"{text[:37]}…"
