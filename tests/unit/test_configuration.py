@@ -122,6 +122,15 @@ WRONG = [
     ("ood.ks", [128, 128], "ood.ks: 128 is given twice: keep one"),
     ("report.explained_variance", "best", "is not one of legacy, saebench, centred"),
     ("report.n", 30, "report.n: 30 is not one of 2, 5, 10, 20, 50, 100, 500"),
+    ("report.convergence", ["topk"], "report.convergence: compares two trainers: name two, or none"),
+    ("report.convergence", ["topk", "topk"], "report.convergence: topk is given twice: name two different ones"),
+    (
+        "report.convergence",
+        ["matryoshka_batch_topk", "topk"],
+        "report.convergence: topk is none of trainers (matryoshka_batch_topk)",
+    ),
+    ("audit.dormant_below", 2e-4, "audit.dormant_below: 0.0002 is not one of 5e-05, 0.0001"),
+    ("audit.converged_at", 0.9, "audit.converged_at: 0.9 is out of range: it must be at most 0.8"),
     ("report.k", 10, "report.k: 10 is none of saebench.sparse_probing.k_values (1, 2, 5)"),
     ("saebench.scr_and_tpp.n_values", [2, 5], "report.n: 20 is none of saebench.scr_and_tpp.n_values (2, 5)"),
     ("ood.train_rows", 1500, "ood.train_rows: 1500 leaves no other row of ood.rows (1500)"),
@@ -353,6 +362,7 @@ def test_the_schema_and_the_papers_configuration_have_the_same_keys():
     config = keys_of({key: value for key, value in PAPER.items() if key != "world"})
     # Lists that are null in the paper's configuration, settings that are for overlays alone, and what has a default.
     empty = (".world", ".corpus.files[]", ".saebench.data.revisions[]", ".streams[]", ".trainer_sets[]")
+    empty += (".report.convergence[]",)
     empty += tuple(f".analysis.{key}[]" for key in ("arms", "models", "l0", "baseline_l0"))
     named_by_checks = (".streams[]", ".analysis.endpoints.")  # and not by the schema
     l0s = re.compile(r".*_penalty\.\d+")
