@@ -81,6 +81,7 @@ def convergence(shown: Shown, note: str, files: dict[Cell, str]) -> Figure:
             for axes, name in zip(column, panels_of, strict=True):
                 if curves:
                     means = np.mean([curve[name] for curve in curves], axis=0)
+                    means = np.where(means > 0, means, np.nan)  # one loss has the variance 0, which no logarithm has
                     look = {"color": seen[stream.name].light, "linestyle": dashes[trainer], "linewidth": 1.2}
                     axes.plot(curves[0]["tokens"], means, **look)
         column[0].set_title(model)
