@@ -3,7 +3,8 @@
 # make test    formatters, linters, the type checker and tests
 # make lint    the same without the tests
 # make site    the documentation site, site/index.html
-# make pictures   the demo, the tutorial's run, and from them the site's pictures and the notebook's outputs
+# make pictures   the demo, the tutorial's run and the article's, and from them the site's pictures and the notebook's
+#                 outputs
 # make env     only the environment, .venv/ (the others make it too)
 #
 # TORCH=cuda or TORCH=cpu chooses torch's build; by default the one that is installed, and at first cuda where there is an
@@ -54,6 +55,8 @@ pictures: demo .venv/docs
 	$(BIN)/python docs/hooks/pictures.py demo results/demo docs
 	$(BIN)/snakemake --profile profiles/demo --configfile profiles/demo/demo.yaml profiles/tutorial/deleted.yaml
 	$(BIN)/python docs/hooks/pictures.py tutorial results/demo docs
+	$(BIN)/snakemake --profile profiles/demo --configfile profiles/demo/demo.yaml profiles/article/demo.yaml
+	$(BIN)/python docs/hooks/pictures.py article results/article-demo docs
 
 env: .venv/torch-$(TORCH)
 

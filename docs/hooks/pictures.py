@@ -2,6 +2,7 @@
 
 python docs/hooks/pictures.py demo results/demo docs        when only the demo has run
 python docs/hooks/pictures.py tutorial results/demo docs    when the tutorial's overlay has run too
+python docs/hooks/pictures.py article results/article-demo docs
 """
 
 import shutil
@@ -42,12 +43,21 @@ def of_demo(results: Path, pictures: Path) -> None:
             shutil.copy(results / f"figures/{drawn.file}.png", pictures)
     photograph(results / "report.html", pictures / "report.png")
     for picture in pictures.glob("*.png"):
-        Image.open(picture).quantize(COLOURS).save(picture, optimize=True)
+        shrink(picture)
     shutil.copy(results / "tables/table3.md", pictures)
 
 
 def of_tutorial(results: Path, pictures: Path) -> None:
     draw_again(configuration(DEMO, TUTORIAL), "decides", results, pictures / "tutorial.svg")
+
+
+def of_article(results: Path, pictures: Path) -> None:
+    shutil.copy(results / "figures/convergence.png", pictures)
+    shrink(pictures / "convergence.png")
+
+
+def shrink(picture: Path) -> None:
+    Image.open(picture).quantize(COLOURS).save(picture, optimize=True)
 
 
 def configuration(*overlays: str) -> Configuration:
@@ -90,7 +100,7 @@ def execute(notebook: Path, where: Path, to: Path) -> None:
 
 
 if __name__ == "__main__":
-    step, results_of_demo, docs = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    {"demo": of_demo, "tutorial": of_tutorial}[step](results_of_demo, docs / "pictures")
+    step, results_of_run, docs = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    {"demo": of_demo, "tutorial": of_tutorial, "article": of_article}[step](results_of_run, docs / "pictures")
     if step == "demo":
-        execute(docs / NOTEBOOK, results_of_demo.parents[1], docs / NOTEBOOK)
+        execute(docs / NOTEBOOK, results_of_run.parents[1], docs / NOTEBOOK)

@@ -7,7 +7,7 @@ from string import Formatter
 from ..inference.published import FILES as PUBLISHED
 from ..report.contents import FIGURES, OF_ALL_TRAINERS, is_tradeoff
 from ..report.settings import DrawnFigure, StepSettings
-from ..saes.cells import Cell
+from ..saes.cells import Cell, Imported
 from .configuration import Configuration
 from .grid import (
     SAE_FILES,
@@ -71,7 +71,7 @@ def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Pa
     """What the page is made from. The benchmark files of what was run are no inputs: if one were lost, Snakemake would
     delete a finished training and run it again."""
     folder, drawn = f"results/{config.run}", figures(config)
-    scored = [*of_language_models(config, cells), *imported(config)] if config.saebench.asked else []
+    scored: list[Cell | Imported] = [*of_language_models(config, cells), *imported(config)]
     captions = sorted({figure.figure for figure in drawn}, key=list(FIGURES).index)
     return {
         "scores": f"{folder}/scores.csv",
@@ -85,7 +85,7 @@ def page_inputs(config: Configuration, cells: Sequence[Cell], checkout: str | Pa
         "audits": in_each(cells, "audit.json"),
         "imported": in_each(imported(config), "sae/provenance.json"),
         "theirs": published_scores(config),
-        "scoring": in_each(scored, "scores/provenance.json"),
+        "scoring": in_each(scored if config.saebench.asked else [], "scores/provenance.json"),
         "models": [f"{folder}/{model.name}/model.json" for model in config.language_models],
         "tokens": [f"{folder}/{model.name}/tokens/manifest.json" for model in config.language_models],
         "template": f"{checkout}/scripts/maskedsae/report/page.html",
