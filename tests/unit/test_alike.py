@@ -29,7 +29,7 @@ from maskedsae.report.records import Sae
 from maskedsae.report.settings import FigureSettings, PageSettings
 from maskedsae.report.style import label, looks
 from maskedsae.report.tables import make_tables
-from maskedsae.report.words import lead
+from maskedsae.report.words import lead, warnings
 from maskedsae.report.writers import to_csv, to_latex, to_markdown
 from maskedsae.saes.cells import Cell
 from maskedsae.scores.ood.rows import Scored, write_scores
@@ -372,6 +372,20 @@ def test_the_page_names_no_model_or_stream_that_was_not_read():
     assert lead(saes, SHOWN).startswith(
         "2 sparse autoencoders, on activations of pythia-160m-deduped, trained without masking or on "
         "“del30” (deleted, p = 0.3)."
+    )
+
+
+def test_a_warning_tells_trainers_and_seeds_apart():
+    saes = [
+        Sae(
+            Cell("paper", MODEL, "clean", trainer, 20, seed),
+            {"l0": l0, "nominal_l0": 20, "dead_latents": 0, "latents": 9},
+            {"revision": "a"},
+        )
+        for trainer, seed, l0 in (("gated", 0, 51.1), ("standard", 1, 45.5))
+    ]
+    assert warnings(saes)[0].endswith(
+        f"2 of 2 SAEs: {MODEL} clean gated l0 20 seed 0 (51.1) and {MODEL} clean standard l0 20 seed 1 (45.5)."
     )
 
 

@@ -131,7 +131,7 @@ def declared(verdicts: dict[str, Any], contrasts: Sequence[Contrast], shown: Sho
 
 def _assays(assays: Sequence[dict[str, Any]], shown: Shown) -> list[dict[str, str]]:
     """With the model in front where not all models have this very line."""
-    found: dict[tuple[str, ...], list[str]] = {}
+    found: dict[tuple[str, ...], dict[str, None]] = {}
     for assay in assays:
         what = assay["what"]
         if assay["kind"] == "trainer" and not assay["n"]:
@@ -143,7 +143,7 @@ def _assays(assays: Sequence[dict[str, Any]], shown: Shown) -> list[dict[str, st
         else:
             chip = ("shown", "good") if assay["passed"] else ("not shown", "bad")
             seen = *chip, f"{signed(rounded(assay['mean'], 2))}, p = {assay['p']:.2g}"
-        found.setdefault((f"{what}: {assay['known']}", *seen), []).append(assay["model"])
+        found.setdefault((f"{what}: {assay['known']}", *seen), {})[assay["model"]] = None  # once for several trainers
     rows = []
     for (what, word, color, words), models in found.items():
         of = "" if len(models) == len(shown.models) else f"{', '.join(models)}: "

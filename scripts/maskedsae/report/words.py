@@ -64,11 +64,11 @@ def warnings(saes: list[Sae]) -> list[str]:
     """What is wrong with these SAEs in particular."""
     found = []
     if off := [sae for sae in saes if sae.off_by_much]:
-        named = _and([f"{_name(sae)} ({sae.quality['l0']:.1f})" for sae in off])
+        named = _and([f"{_name(sae, saes)} ({sae.quality['l0']:.1f})" for sae in off])
         how_many = f"{len(off)} of {len(saes)} SAEs"
         found.append(f"l0 on clean text is more than {TOLERANCE:.0%} off the nominal one for {how_many}: {named}.")
     if dead := [sae for sae in saes if sae.mostly_dead]:
-        named = _and([f"{_name(sae)} ({sae.dead:.0%})" for sae in dead])
+        named = _and([f"{_name(sae, saes)} ({sae.dead:.0%})" for sae in dead])
         found.append(f"More than half of the latents are dead in {named}.")
     revisions = {sae.provenance["revision"] for sae in saes}
     if len(revisions) > 1:
@@ -89,8 +89,12 @@ def caveats(shown: Shown) -> list[str]:
     return found if shown.demo else [*found, CORPUS]
 
 
-def _name(sae: Sae) -> str:
-    return f"{sae.cell.model} {sae.cell.stream} l0 {sae.cell.l0}"
+def _name(sae: Sae, of: list[Sae]) -> str:
+    """With its trainer and its seed where there are several."""
+    cell, cells = sae.cell, [other.cell for other in of]
+    trainer = f" {cell.trainer}" if len({other.trainer for other in cells}) > 1 else ""
+    seed = f" seed {cell.seed}" if len({other.seed for other in cells}) > 1 else ""
+    return f"{cell.model} {cell.stream}{trainer} l0 {cell.l0}{seed}"
 
 
 def _or(words: list[str]) -> str:
