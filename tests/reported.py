@@ -202,7 +202,8 @@ def write_run(folder: Path, config: dict, dead: int = 10, step: str = "stock") -
         (sae / "quality.json").write_text(json.dumps(quality))
         facts = {"revision": "abc", "versions": {"python": "3.11", "torch": "2.13.0", "cuda": None}}
         facts |= {"device": "cpu (x86_64)", "tokens": 921600, "steps": 1800}
-        facts |= {"trained_with": [cell.name], "wall_seconds": 60, "settings": {"training": {"step": step}}}
+        own = {"training": {"step": step}, "trainer": {"kind": checked(config).trainer_settings[cell.trainer].kind}}
+        facts |= {"trained_with": [cell.name], "wall_seconds": 60, "settings": own}
         (sae / "provenance.json").write_text(json.dumps(facts))
         (sae.parent / "scores").mkdir()
         write_scores(sae.parent / "scores" / "ood_rows.csv", probed_rows())

@@ -375,6 +375,19 @@ def test_the_page_names_no_model_or_stream_that_was_not_read():
     )
 
 
+def test_the_page_says_where_a_nominal_l0_is_only_a_name():
+    cells = [Cell("paper", MODEL, "clean", trainer, 20, 0) for trainer in ("gated", "topk")]
+    named, aims = (
+        Sae(cell, {"l0": 20.0 + n, "nominal_l0": 20}, {}, n == 0) for n, cell in ((90, cells[0]), (0, cells[1]))
+    )
+    assert lead([named, aims], SHOWN).endswith(
+        "1 of them aim at no l0: the nominal one is only the name of a penalty. Each other has its nominal l0 on clean "
+        "text, within 5%."
+    )
+    assert lead([named], SHOWN).endswith("They aim at no l0: the nominal one is only the name of a penalty.")
+    assert not named.off_by_much
+
+
 def test_a_warning_tells_trainers_and_seeds_apart():
     saes = [
         Sae(
@@ -398,8 +411,9 @@ def test_marks_on_the_page_have_the_figures_colours_and_stand_beside_the_right_n
     marks = re.findall(r"background:var\(--(stream\d)\)\"></span>([^<]*)</td>", page)
     expected = {(f"stream{place}", LABELS[name]) for place, name in enumerate(ALIKE_NAMES)}
     assert set(marks) == expected
-    # A row of differences for each SAE but the baseline's, and two for each SAE: on clean text, and on scores' texts.
-    assert len(marks) == 16 + 20 + 20
+    # A row of differences for each SAE but the baseline's, and three for each SAE: on clean text, on scores' texts, and
+    # its audit.
+    assert len(marks) == 16 + 3 * 20
     every = set(range(len(ALIKE_NAMES)))
     for name, svg in re.findall(r'<figure id="(\w+)".*?(<svg.*?</svg>)', page, re.DOTALL):
         shown = {ALIKE_NAMES.index(name) for name in ("mask0", "mask30")} if name == "taken_apart" else every

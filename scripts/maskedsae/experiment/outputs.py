@@ -36,11 +36,11 @@ def figures(config: Configuration) -> list[DrawnFigure]:
     """Those of all trainers side by side; then, of what the tables show, each trainer's own."""
     compared = config.tables or config.analysis.arms
     drawn = {
-        "decides": compared or config.saes,
-        "taken_apart": compared,
-        "convergence": compared and config.report.convergence,
+        "decides": config.analysis.endpoints and (compared or config.saes),
+        "taken_apart": config.analysis.endpoints and compared,
+        "convergence": config.report.convergence and compared,
     }
-    found = [DrawnFigure(name, name, "") for name in OF_ALL_TRAINERS if config.analysis.endpoints and drawn[name]]
+    found = [DrawnFigure(name, name, "") for name in OF_ALL_TRAINERS if drawn[name]]
     of_tables = [name for name in FIGURES if config.tables and name not in OF_ALL_TRAINERS]
     if not any(is_tradeoff(table.streams) for table in config.tables):
         of_tables = [name for name in of_tables if name != "tradeoff"]

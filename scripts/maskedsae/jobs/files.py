@@ -69,6 +69,15 @@ def _read_json(path: str | Path) -> Any:
         raise InputError(f"{path}: not valid JSON ({error}): remove the file so that it is made again") from error
 
 
+def read_sums(path: str | Path) -> dict[str, str]:
+    """{name: checksum} of a file as `sha256sum --check` reads it."""
+    try:
+        lines = [line.split(maxsplit=1) for line in Path(path).read_text().splitlines()]
+        return {name.removeprefix("*"): found for found, name in lines}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a list of checksums ({error}): make this SAE again") from error
+
+
 def sha256(path: str | Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

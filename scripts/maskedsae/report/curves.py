@@ -92,7 +92,8 @@ def follow(run: Path, open_curve: Open, idle: float, every: float = 5) -> None:
         last = time.monotonic()
         while True:
             for file in sorted(run.glob(FILES)):
-                followed.setdefault(file, Followed(file, open_curve))
+                if file not in followed:
+                    followed[file] = Followed(file, open_curve)
             if sum([known.send_new_rows() for known in followed.values()]):
                 last = time.monotonic()
             if time.monotonic() - last >= idle:

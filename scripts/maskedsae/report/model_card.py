@@ -7,7 +7,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from ..jobs.errors import InputError
-from ..jobs.files import sha256, write_bytes
+from ..jobs.files import read_sums, sha256, write_bytes
 from ..jobs.log import log
 from ..saes.cells import Cell
 from ..scores.table import Scores, read_rows
@@ -16,7 +16,7 @@ from .records import Sae, read_saes
 from .settings import CardSettings
 from .style import label
 from .tables import rounded
-from .upload import SUMS, check, destination, path_of, read_sums
+from .upload import SUMS, check, destination, path_of
 
 TAGS = ["sparse-autoencoder", "saelens", "dictionary_learning", "saebench", "mechanistic-interpretability"]
 

@@ -235,7 +235,7 @@ def _saes(
                 "nominal": sae.quality["nominal_l0"],
                 "l0": f"{sae.quality['l0']:.1f}",
                 "scored_l0": [f"{scores.value(sae.cell, l0s[text]):.1f}" if text in has else "—" for text in l0s],
-                "off": signed(rounded(100 * sae.off, 1)) + "%",
+                "off": signed(rounded(100 * sae.off, 1)) + "%" if sae.aims_at_l0 else "—",
                 "off_by_much": sae.off_by_much,
                 "explained_variance": f"{sae.quality['explained_variance']:.3f}",
                 "dead": sae.quality["dead_latents"],

@@ -9,6 +9,7 @@ from ..inference.equal_l0 import TOLERANCE
 from ..jobs.errors import InputError
 from ..jobs.files import read_json
 from ..saes.cells import Cell
+from ..saes.settings import AIMS_AT_L0
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Sae:
     cell: Cell
     quality: dict[str, Any]
     provenance: dict[str, Any]
+    aims_at_l0: bool = True  # otherwise its nominal l0 is the name of a penalty
 
     @property
     def step(self) -> str:
@@ -30,7 +32,7 @@ class Sae:
 
     @property
     def off_by_much(self) -> bool:
-        return abs(round(self.off, 9)) > TOLERANCE
+        return self.aims_at_l0 and abs(round(self.off, 9)) > TOLERANCE
 
     @property
     def dead(self) -> float:
@@ -45,7 +47,8 @@ def read_saes(quality_files: list[str]) -> list[Sae]:
     saes = []
     for path in map(Path, quality_files):
         quality, provenance = read_json(path), read_json(path.with_name("provenance.json"))
-        saes.append(Sae(Cell.parse(path), quality, provenance))
+        aims = provenance["settings"]["trainer"]["kind"] in AIMS_AT_L0
+        saes.append(Sae(Cell.parse(path), quality, provenance, aims))
     return saes
 
 

@@ -6,7 +6,7 @@ An SAE's folder there is its cell's, without results/{run}/ and sae/. The list o
 from pathlib import Path
 
 from ..jobs.errors import InputError
-from ..jobs.files import sha256, write_json
+from ..jobs.files import read_sums, sha256, write_json
 from ..jobs.hub import Destination
 from ..jobs.log import log
 from .settings import Publish, UploadSettings
@@ -29,12 +29,6 @@ def path_of(name: str, run: Path) -> Path:
     if folder:
         return run / folder / "sae" / file
     return run / name if name == "scores.csv" else run / "publish" / name
-
-
-def read_sums(path: Path) -> dict[str, str]:
-    """{name: sum} of a file as `sha256sum --check` reads it."""
-    lines = [line.partition("  ") for line in path.read_text().splitlines()]
-    return {name: found for found, _, name in lines}
 
 
 def check(path: Path, expected: str, listed_in: Path) -> None:

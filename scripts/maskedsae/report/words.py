@@ -46,8 +46,14 @@ def lead(saes: list[Sae], shown: Shown) -> str:
         how.append(f"with a share p of the tokens replaced by “{shown.mask}” (p = {shares})")
     how += [f"on “{s.name}” ({label(s, shown.streams)})" for s in streams if not s.as_in_the_paper]
     first = f"{len(saes)} sparse autoencoders, on activations of {_and(models)}, trained {_or(how)}."
+    if named := len([sae for sae in saes if not sae.aims_at_l0]):
+        who = f"{named} of them aim" if named < len(saes) else "They aim"
+        first += f" {who} at no l0: the nominal one is only the name of a penalty."
+    if named == len(saes):
+        return f"{first}{beside}"
     if not off:
-        return f"{first} Each has its nominal l0 on clean text, within {TOLERANCE:.0%}.{beside}"
+        each = "Each other" if named else "Each"
+        return f"{first} {each} has its nominal l0 on clean text, within {TOLERANCE:.0%}.{beside}"
     furthest = max(off, key=lambda sae: abs(sae.off))
     return (
         f"{first} {len(off)} of them are not as sparse on clean text as their nominal l0 says, by up to "
@@ -65,7 +71,7 @@ def warnings(saes: list[Sae]) -> list[str]:
     found = []
     if off := [sae for sae in saes if sae.off_by_much]:
         named = _and([f"{_name(sae, saes)} ({sae.quality['l0']:.1f})" for sae in off])
-        how_many = f"{len(off)} of {len(saes)} SAEs"
+        how_many = f"{len(off)} of {len([sae for sae in saes if sae.aims_at_l0])} SAEs"
         found.append(f"l0 on clean text is more than {TOLERANCE:.0%} off the nominal one for {how_many}: {named}.")
     if dead := [sae for sae in saes if sae.mostly_dead]:
         named = _and([f"{_name(sae, saes)} ({sae.dead:.0%})" for sae in dead])

@@ -144,7 +144,7 @@ class Learner:
     def finish(self) -> None:
         if self.norm_factor is not None:
             self.trainer.ae.scale_biases(self.norm_factor)
-        weights = self.kind.published(self.trainer.ae.state_dict())
+        weights = self.kind.as_saved(self.trainer.ae.state_dict())
         self.final_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
         self.final_config = self.trainer.config
 

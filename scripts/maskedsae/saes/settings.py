@@ -10,6 +10,8 @@ from ..activations.settings import Stream
 
 FAST_KINDS = ("matryoshka_batch_topk", "batch_topk", "topk")  # of trainers that have a step of our own
 SHARES_LATENTS = ("matryoshka_batch_topk", "batch_topk", "jumprelu")
+AIMS_AT_L0 = (*SHARES_LATENTS, "topk")  # for the others the nominal l0 is only the name of a penalty
+WINDOW = 500  # steps behind the variance of the loss in training.csv [article]
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from .settings import WINDOW
 from .trainers import base as trainers
 
 # All three are the article's (docs/article.md), which takes the running mean over every step. Here it is over the
 # logged ones, whose latents are known anyway: so it remembers about 100 rows of training.csv.
-WINDOW = 500  # steps behind the variance of the loss
 MEMORY = 0.99  # of the running mean of each latent's activation
 DORMANT = (5e-5, 1e-4)  # means below which it calls a latent dormant: in early layers, and elsewhere
 

@@ -113,10 +113,10 @@ def _rows(path: str, streams: dict[str, Stream]) -> Iterator[Row]:
 
 
 def _sae_origin(path: str, streams: dict[str, Stream]) -> Origin:
-    cell = sae_of(path)
-    if isinstance(cell, Imported):
-        return cell.run, cell.model, IMPORTED, None, cell.sae, None, None
-    return cell.run, cell.model, cell.stream, streams[cell.stream].p, cell.trainer, cell.l0, cell.seed
+    sae = sae_of(path)
+    if isinstance(sae, Imported):
+        return sae.run, sae.model, IMPORTED, None, sae.sae, None, None
+    return sae.run, sae.model, sae.stream, streams[sae.stream].p, sae.trainer, sae.l0, sae.seed
 
 
 def _oracle_origin(path: str) -> Origin:

@@ -17,6 +17,7 @@ from ...inference.contrasts import Contrast
 from ...inference.questions import masked, metric_of, question
 from ...inference.settings import Shown, ShownModel, ShownSae
 from ...inference.statistics import estimate
+from ...jobs.errors import InputError
 from ...saes.settings import Trainer
 from ...scores.metrics import ACHIEVED_L0, Metric
 from ...scores.table import Scores
@@ -192,6 +193,11 @@ def _panels(
         model.name: [name for name in shown.analysis.endpoints if metric_of(shown, name).file in model.scores]
         for model in models
     }
+    models = [model for model in models if endpoints[model.name]]
+    if not models:
+        raise InputError(
+            "analysis.endpoints: no model has a score that they name, so nothing can be drawn: set them to null"
+        )
     several = len(shown.trainers) > 1
     columns = len(shown.trainers) if several else min(COLUMNS, max(map(len, endpoints.values())))
     rows = {name: len(found) if several else -(-len(found) // columns) for name, found in endpoints.items()}

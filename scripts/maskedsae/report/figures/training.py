@@ -16,10 +16,10 @@ from ...inference.arms import arm_of
 from ...inference.settings import Shown
 from ...jobs.errors import InputError
 from ...saes.cells import Cell
+from ...saes.settings import WINDOW
 from ..style import MUTED, label, looks
 from .panels import Floats, Grid, legend, new_figure
 
-WINDOW = 500  # steps behind the variance of the loss (saes/watching.py)
 POINTS = 150  # of a curve; more rows are averaged in blocks
 SHOWN = {
     "loss": "loss",

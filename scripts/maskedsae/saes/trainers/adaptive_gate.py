@@ -49,4 +49,4 @@ def folded(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: scaled.get(name, value) for name, value in weights.items() if name != "gate_logits"}
 
 
-KIND = TrainerKind(AdaptiveGateTrainer, None, encoded, published=folded, l1="l1_penalty")
+KIND = TrainerKind(AdaptiveGateTrainer, None, encoded, as_saved=folded, l1="l1_penalty")

@@ -44,7 +44,7 @@ class TrainerKind:
     l1: str | None = None  # the attribute that is the coefficient of its L1 penalty; None: it has none
     mask: str | None = None  # the attribute that says which latents are masked; None: none ever is
     # Its weights as one of dictionary_learning's classes has them, from its own.
-    published: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] = dict
+    as_saved: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] = dict
 
 
 def of_linear_layers(each_row: bool, median: Callable[[torch.Tensor], torch.Tensor]) -> Form:

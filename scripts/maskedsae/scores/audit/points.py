@@ -8,8 +8,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from ...jobs.errors import InputError
-from ...jobs.files import sha256
+from ...jobs.files import read_sums, sha256
 from ..ood.probes import Floats
 from ..ood.rows import Scored
 from .settings import Audit
@@ -95,12 +94,7 @@ def decoder_norm(weights: Path, audit: Audit) -> Finding:
 
 def checksums(folder: Path) -> Finding:
     """Whether the files are those that training wrote, and the weights can be read as safetensors."""
-    wrong = []
-    try:
-        lines = (folder / "SHA256SUMS").read_text().splitlines()
-        sums = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}/SHA256SUMS: not a list of checksums ({error}): train this SAE again") from error
+    wrong, sums = [], read_sums(folder / "SHA256SUMS")
     for name, digest in sums.items():
         if not (folder / name).exists() or sha256(folder / name) != digest:
             wrong.append(f"{name} is not the file that was written")
