@@ -175,6 +175,7 @@ def test_a_source_that_is_fetched_again_stays_at_its_commit(hub, user, tmp_path)
         f"saes: ours: from.saelens.release: {MOVING} was fetched at {old} and is now at {new}, and SAELens reads the "
         "newest only: remove results/tiny/tiny/imported/ours/source to take that one"
     ]
+    assert (user.sae("ours").parent / "source" / "sae_weights.safetensors").exists()  # nothing is lost by it
     assert user.run(again[2]) == [] and user.source("mine")["commit"] == new  # another revision is asked for
 
 

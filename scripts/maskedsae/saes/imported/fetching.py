@@ -31,16 +31,15 @@ def fetch_job(output: str | Path, model_file: str | Path, settings: FetchSetting
     before = read_json(output) if output.exists() else {}
     known = before["commit"] if before.get("from") == plain(origin) else None
     folder.mkdir(parents=True, exist_ok=True)
-    for file in folder.iterdir():  # they may be of another format
-        if file != output:
+    names = SAELENS if origin.dictionary_learning is None else DICTIONARY_LEARNING
+    for file in folder.iterdir():
+        if file.name not in (output.name, *names):  # of the other format
             file.unlink()
     if origin.dictionary_learning is not None:
         found = from_folder(folder, origin.dictionary_learning, known, expected, f"{key}.dictionary_learning")
-        names = DICTIONARY_LEARNING
     else:
         assert origin.saelens is not None
         found = from_release(folder, origin.saelens, known, expected, f"{key}.saelens")
-        names = SAELENS
     write_json(output, {"from": plain(origin)} | found | {"files": {name: sha256(folder / name) for name in names}})
     log.info("%s: from %s at %s", sae.words, found["repository"], found["commit"])
 
