@@ -54,7 +54,7 @@ wildcard_constraints:
     trainer="|".join(experiment.trainers),
     l0="[0-9]+",
     seed="[0-9]+",
-    sae="|".join(sae.sae for sae in IMPORTED) or "[^/]+",
+    sae="|".join(sae.sae for sae in IMPORTED) or "(?!)",  # which nothing matches
 
 
 def params(settings, wildcard="model"):

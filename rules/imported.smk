@@ -5,9 +5,10 @@
 
 rule fetch_sae:
     input:
-        model="results/{run}/{model}/model.json",
+        # Made again, it changes nothing that is fetched; import_sae sees whether the SAE still fits.
+        model=ancient("results/{run}/{model}/model.json"),
     output:
-        f"{Imported.FOLDER}/source/manifest.json",
+        update(f"{Imported.FOLDER}/source/manifest.json"),  # the job reads the commit in it
     log:
         f"results/{{run}}/logs/fetch_sae/{Imported.NAME}.log",
     benchmark:
@@ -39,7 +40,7 @@ rule import_sae:
         "../envs/maskedsae.yaml"
     threads: experiment.compute.threads
     resources:
-        mem_mb=lambda wildcards, attempt: needs.import_memory(experiment, wildcards.model).at(attempt),
+        mem_mb=lambda wildcards, attempt: needs.import_memory(experiment, wildcards.model, wildcards.sae).at(attempt),
         runtime=lambda wildcards, attempt: needs.import_time(experiment, wildcards.model).at(attempt),
         gpu=needs.gpus(experiment),
     params:

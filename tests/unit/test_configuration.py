@@ -10,7 +10,7 @@ import yaml
 
 from maskedsae.experiment.checks import check, check_files
 from maskedsae.experiment.configuration import Configuration
-from maskedsae.experiment.grid import OUR_SCORES, all_cells, score_names, training_jobs
+from maskedsae.experiment.grid import OUR_SCORES, all_cells, score_names, source_files, training_jobs
 from maskedsae.experiment.outputs import page_inputs, steps
 from maskedsae.experiment.schema import SCHEMA
 from maskedsae.jobs.errors import InputError
@@ -141,6 +141,7 @@ WRONG = [
     ("l0_sets", [[20, 40], [40]], "l0_sets: 40 is given twice: an l0 is trained in one set only"),
     ("models.0.name", "tables", "models: tables is a name that results/ uses itself: choose another"),
     ("streams.0.name", "tokens", "streams: tokens is a name that results/ uses itself: choose another"),
+    ("trainer_settings.imported", {"kind": "topk"}, "trainer_settings: imported is a name that results/ uses itself"),
     ("tables.0.model", "gpt2", "tables: table1: model gpt2 is none of models (pythia-160m-deduped, gemma-2-2b)"),
     ("tables.0.streams", ["mask40"], "tables: table1: stream mask40 is none of streams (clean, "),
     ("tables.2.l0", [30], "tables: table3: l0 30 is none of l0 (20, 40, 80, 160)"),
@@ -382,9 +383,24 @@ def test_what_the_workflow_makes_itself_need_not_be_there():
     config |= {
         "tables": [],
         "corpus": PAPER["corpus"] | {"dataset": None, "files": ["results/mine/world/corpus.jsonl"]},
-        "saes": sae(model="m", **{"from": {"folder": "results/mine/m/clean/topk/l0_20/seed_0/sae"}}),
+        "saes": sae(model="m", **{"from": {"folder": "results/mine/m/clean/matryoshka_batch_topk/l0_20/seed_0/sae"}}),
     }
     check_files(check(config))
+    config["saes"][0]["from"] = {"folder": "results/mine/m/clean/topk/l0_20/seed_0/sae"}  # no cell of the grid
+    with pytest.raises(
+        InputError, match=r"^configuration: saes: x: from.folder: results/mine/m/clean/topk/.* not here"
+    ):
+        check_files(check(config))
+
+
+def test_an_sae_that_stands_in_results_and_is_no_cells_has_the_files_of_its_own_format(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = check(deepcopy(PAPER) | {"saes": sae(**{"from": {"folder": "results/paper/downloads/"}})})
+    files = ["results/paper/downloads/ae.pt", "results/paper/downloads/config.json"]
+    for file in files:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).touch()
+    assert source_files(config, "x") == files
 
 
 def test_a_misspelt_key_is_named_rather_than_the_one_that_is_missing_for_it():

@@ -188,6 +188,12 @@ def test_training_depends_on_the_rooms_before_it_and_on_no_other():
     assert rooms == {"text", "activations", "saes"}
 
 
+def test_what_is_fetched_of_an_sae_depends_on_no_reading_of_models():
+    assert set(fingerprint("saes.imported.fetching")) == {
+        f"saes.imported.{name}" for name in ("fetching", "described", "settings")
+    }
+
+
 # What an exempt module may use of the libraries that compute: questions, settings and checks, no arithmetic.
 HARMLESS = {
     *("cuda", "version", "set_num_threads", "get_num_threads", "__version__", "isfinite"),

@@ -31,6 +31,7 @@ from maskedsae.saes.imported.settings import Baseline, ImportSettings, Origin
 from maskedsae.saes.imported.thresholds import threshold_for
 from maskedsae.saes.quality import clean_text, training_rows
 from maskedsae.scores.ood.latents import Encoder
+from maskedsae.scores.robustness.latents import with_l0
 from maskedsae.scores.saebench.checks import check_sae
 from maskedsae.scores.saebench.saes import load_for_saebench
 from maskedsae.text.tokens import Tokens
@@ -90,10 +91,27 @@ def test_an_sae_of_dictionary_learning_computes_the_same(name, imported, rows, t
         assert origin["folded"] == ["decoder norms", "the decoder's bias, taken back in the encoder's"]
     else:
         assert torch.equal(our_latents, latents) and torch.equal(our_reconstruction, reconstruction)
-        assert origin["folded"] == (["decoder norms, by the loader"] if name == "AutoEncoder" else [])
+        assert origin["folded"] == (["decoder norms"] if name == "AutoEncoder" else [])
     check_sae(folder, load_for_saebench(folder, "tiny"))
     torch.testing.assert_close(Encoder(folder)(rows), our_latents, rtol=1e-5, atol=1e-5)
     assert set(origin["files"]) == {"ae.pt", "config.json"}
+
+
+def test_norms_whose_rounding_stops_dictionary_learnings_loader_are_divided_out(imported, rows, tmp_path):
+    sae = write_dictionary_learning(tmp_path / "theirs", "AutoEncoder")
+    state, half = sae.state_dict(), LATENTS // 2
+    state["encoder.bias"] += 1e4
+    # Latents that take each other back, so that what is left is rounding.
+    state["encoder.weight"][half:], state["encoder.bias"][half:] = (
+        state[f"encoder.{name}"][:half] / 3 for name in ("weight", "bias")
+    )
+    state["decoder.weight"][:, half:] = -3 * state["decoder.weight"][:, :half]
+    torch.save(state, tmp_path / "theirs" / "ae.pt")
+    with pytest.raises(AssertionError):
+        load_dictionary(str(tmp_path / "theirs"), device="cpu")
+    theirs = type(sae).from_pretrained(tmp_path / "theirs" / "ae.pt", device="cpu", normalize_decoder=False)
+    (latents, reconstruction), (_, ours) = both(theirs, imported(folder=str(tmp_path / "theirs")), rows)
+    torch.testing.assert_close(ours, reconstruction, rtol=0, atol=1e-6 * latents.max().item())
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["b_dec subtracted", "b_dec not subtracted"])
@@ -247,6 +265,15 @@ def test_a_cells_other_threshold_gives_the_l0_on_held_out_text(kind, cells, impo
     assert origin_of(folder)["cell"] == asked
 
 
+@pytest.mark.parametrize("kind", ["matryoshka_batch_topk", "batch_topk", "jumprelu"])
+def test_robustness_finds_the_same_threshold(kind, cells, rows):
+    sae, _ = load_dictionary(str(cells[kind] / "sae"), device="cpu")
+    for target in (2, 5.5, 11):
+        theirs = with_l0(Encoder(cells[kind] / "sae"), rows, target)
+        ours = threshold_for(sae, target, rows.split(100), len(rows), "here")
+        torch.testing.assert_close(ours.expand(LATENTS), theirs.weights["threshold"], rtol=1e-6, atol=0)
+
+
 def test_an_l0_that_no_threshold_gives_is_refused(cells, rows):
     sae, _ = load_dictionary(str(cells["batch_topk"] / "sae"), device="cpu")
     with pytest.raises(
@@ -316,6 +343,12 @@ def test_more_components_than_dimensions_are_refused(rows):
         baselines.make(Baseline("pca", 66), WIDTH, [rows], "saes: x: from.baseline")
 
 
+def test_more_active_latents_than_components_are_refused_before_any_text_is_read():
+    line = r"^saes: x: from.baseline.k: 65 is larger than the number of latents \(64\): lower it$"
+    with pytest.raises(InputError, match=line):
+        baselines.make(Baseline("pca", k=65), WIDTH, iter([]), "saes: x: from.baseline")
+
+
 # Names
 
 
@@ -324,5 +357,6 @@ def test_a_path_says_which_sae_it_is_of():
     assert sae_of(sae.folder / "scores" / "ood.json") == sae_of(sae.folder) == sae
     cell = Cell("run", "pythia", "clean", "topk", 8, 0)
     assert sae_of(Path("/elsewhere", cell.folder, "sae")) == cell
+    assert Origin.from_plain({"folder": f"./{sae.folder}/sae/"}).folder == f"{sae.folder}/sae"
     with pytest.raises(ValueError, match="not in a cell's folder"):
         sae_of("results/run/pythia/oracle.json")

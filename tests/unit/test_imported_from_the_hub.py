@@ -18,7 +18,7 @@ from maskedsae.activations.language_models import write_facts
 from maskedsae.saes.cells import Imported
 
 USER = Path(__file__).parents[1] / "hub_user.py"
-OF_DICTIONARY_LEARNING, OF_SAELENS = "someone/saes", "someone/lens"
+OF_DICTIONARY_LEARNING, OF_SAELENS, MOVING = "someone/saes", "someone/lens", "someone/moving"
 # A release of SAELens' list that has a scaling factor, and a path of it. The files are stand-ins.
 RELEASE, ID, REPOSITORY, INSIDE, FACTOR = (
     *("gpt2-small-mlp-tm", "blocks.0.hook_mlp_out", "tommmcgrath/gpt2-small-mlp-out-saes"),
@@ -154,6 +154,29 @@ def test_an_sae_that_saelens_loads_computes_the_same_with_the_scaling_of_its_lis
     # Scaling and decoder norms are divided out of the weights.
     torch.testing.assert_close(ours(rows), theirs(scale * rows) / scale, rtol=1e-5, atol=1e-6)
     assert json.loads((user.sae(name) / "cfg.json").read_text())["metadata"]["hook_name"] == HOOK
+
+
+def test_a_source_that_is_fetched_again_stays_at_its_commit(hub, user, tmp_path):
+    """Both repositories move on in between. What SAELens reads cannot stay, so it is refused."""
+    origins = {"mine": of_dictionary_learning(TRAINER, MOVING), "ours": of_saelens(MOVING, "layer_1")}
+    write_dictionary_learning(tmp_path / "a" / TRAINER, "BatchTopKSAE")
+    write_saelens(tmp_path / "a" / "layer_1", "jumprelu")
+    hub.commit("models", MOVING, tmp_path / "a")
+    steps = [user.fetch(name, origin) for name, origin in origins.items()]
+    assert user.run(*steps) == []
+    first = {name: user.source(name) for name in origins}
+    write_dictionary_learning(tmp_path / "b" / TRAINER, "AutoEncoderTopK")
+    hub.commit("models", MOVING, tmp_path / "b")
+    old, new = commits(hub, MOVING)
+    again = [*steps, user.fetch("mine", of_dictionary_learning(TRAINER, MOVING, new))]
+    lines = user.run(*again[:2])
+    assert {name: user.source(name) for name in origins} == first and first["mine"]["commit"] == old
+    assert lines == [
+        f"saes: ours: from.saelens.release: {MOVING} was fetched at {old} and is now at {new}, and SAELens reads the "
+        "newest only: remove results/tiny/tiny/imported/ours/source to take that one"
+    ]
+    assert (user.sae("ours").parent / "source" / "sae_weights.safetensors").exists()  # nothing is lost by it
+    assert user.run(again[2]) == [] and user.source("mine")["commit"] == new  # another revision is asked for
 
 
 def test_what_is_not_there_or_does_not_fit_ends_in_one_line(hub, user):

@@ -28,7 +28,7 @@ from checkout import (
 )
 from conftest import MATRYOSHKA
 from imported_saes import write_dictionary_learning
-from maskedsae.jobs.files import read_json
+from maskedsae.jobs.files import read_json, write_json
 from maskedsae.saes.cells import Cell, Imported
 
 
@@ -540,6 +540,19 @@ def test_another_imported_sae_adds_only_its_own_jobs(imported):
     ]
     added = jobs_of("pca") | jobs_of("reset") | jobs_of("hub") | {"fetch_sae/neox_imported_hub"}
     assert set(imported.planned("grid", TO_IMPORTED)) == left | added
+    source = imported.folder / Imported("tiny", "neox", "hub").folder / "source" / "manifest.json"
+    write_json(source, {})
+    (imported.folder / "results/tiny/neox/model.json").touch()
+    later = imported.planned("grid", TO_IMPORTED)
+    assert "import_sae/neox_imported_hub" in later and "fetch_sae/neox_imported_hub" not in later
+
+
+@pytest.mark.parametrize("entries", [[], [sae_entry("other", baseline={"kind": "raw"})]], ids=["none", "another"])
+def test_an_sae_of_no_entry_is_no_rules(entries, checkout):
+    checkout.config["saes"] = entries
+    output = checkout.snakemake("--dry-run", f"{AGAIN.folder}/scores/ood.json")
+    assert checkout.status != 0 and "StopIteration" not in output
+    assert "MissingRuleException:\nNo rule to produce results/tiny/neox/imported/again/scores/ood.json" in output
 
 
 def test_a_changed_entry_file_or_importing_redoes_what_is_made_of_it(imported):

@@ -24,6 +24,7 @@ from .trainer_checks import check_entries, check_trainer
 RESERVED = {
     "models": {"world", "tables", "figures", "logs", "benchmarks", "saebench", "publish"},
     "streams": {"tokens", "ood", "robustness", "oracle", "saebench", "imported"},
+    "trainer_settings": {"imported"},  # where run is `results`, its cells' paths would be those of imported SAEs
     "tables": {"imported", "published"},
 }
 
@@ -87,6 +88,7 @@ def _check_layers(config: dict[str, Any]) -> None:
 
 def _check_names(config: Configuration) -> None:
     names = {key: [entry.name for entry in getattr(config, key)] for key in ("models", "streams", "tables")}
+    names["trainer_settings"] = list(config.trainer_settings)
     for key, values in names.items():
         _unique(key, values, "give each its own name")
         for name in RESERVED.get(key, set()).intersection(values):

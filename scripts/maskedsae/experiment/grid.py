@@ -93,18 +93,21 @@ def source_files(config: Configuration, name: str) -> list[str]:
     if origin.on_the_hub:
         return [f"{Imported(config.run, entry.model, name).folder}/source/manifest.json"]
     if origin.cell is not None:
-        cell = origin.cell
-        folder = str(Cell(config.run, entry.model, cell.stream, cell.trainer, cell.l0, cell.seed).folder / "sae")
+        folder = str(origin.cell.cell(config.run, entry.model).folder / "sae")
     elif origin.folder is not None:
         folder = origin.folder
     else:
         return []
-    # A folder of this run may not be there yet.
+    # What is made here may not be there yet.
     return [f"{folder}/{file}" for file in (OURS if made_here(config, folder) else files_of(folder))]
 
 
-def made_here(config: Configuration, path: str) -> bool:
-    return path.startswith(f"results/{config.run}/")
+def made_here(config: Configuration, folder: str) -> bool:
+    """Whether it is the `sae` of a cell or of an entry of `saes`; a user's own may stand in results/ too."""
+    if not folder.startswith(f"results/{config.run}/"):
+        return False
+    cells = [cell for needed in (True, False) for cell in all_cells(training_jobs(config, needed))]
+    return folder in in_each([*cells, *imported(config)], "sae")
 
 
 def probe_rows(config: Configuration, cell: Cell) -> list[str]:

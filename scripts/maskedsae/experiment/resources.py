@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from math import ceil, inf
 from pathlib import Path
 
+from ..jobs.errors import InputError
+from ..saes.imported.described import described
 from ..scores.saebench.sizes import positions_of_a_set, shared_positions
 from .configuration import Configuration, Model
 from .grid import Imported, TrainingJob
@@ -175,9 +177,10 @@ def import_time(config: Configuration, name: str) -> Request:
     return minutes(config, import_hours(config, name))
 
 
-def import_memory(config: Configuration, name: str) -> Request:
+def import_memory(config: Configuration, name: str, imported: str) -> Request:
     """The model; and a batch of tokens as latents, several times: 32 x 1,024 x 4,096 x 4 bytes x 6 = 3 GB (Pythia)."""
-    model, latents = config.model(name), config.training.dict_size
+    model, folder = config.model(name), config.imported(imported).origin.folder
+    latents = (_latents_of(folder) if folder else None) or config.training.dict_size
     tokens = model.lm_batch * config.tokens.context_length
     return megabytes(config, loaded_gigabytes(model) + 6 * 4 * tokens * latents / 1e9)
 
@@ -236,6 +239,13 @@ def width(config: Configuration, model: Model) -> float | None:
         if (found := _number_in(path, key)) is not None:
             return found
     return None if model.gflop is None else (model.gflop * 1e9 / (24 * (model.layer + 1))) ** 0.5
+
+
+def _latents_of(folder: str) -> int | None:
+    try:
+        return described(folder).latents
+    except InputError:  # not there yet, or broken: its own job says what is wrong
+        return None
 
 
 def _number_in(path: str, key: str) -> float | None:

@@ -42,20 +42,21 @@ def make(baseline: Baseline, width: int, rows: Iterable[torch.Tensor], where: st
     """`rows` are activations of text that no score is computed on."""
     if baseline.kind == "raw":
         return _loaded(both_signs(torch.eye(width)), torch.zeros(width), None)
+    latents, k = baseline.latents or 2 * width, baseline.k
+    if baseline.kind == "pca" and latents > 2 * width:
+        raise InputError(f"{where}.latents: {latents} is more than both signs of {width} dimensions: lower it")
+    if k is not None and k > latents:
+        raise InputError(f"{where}.k: {k} is larger than the number of latents ({latents}): lower it")
     moments = Moments(width)
     for some in rows:
         moments.add(some)
     if baseline.kind == "pca":
-        latents = baseline.latents or 2 * width
-        if latents > 2 * width:
-            raise InputError(f"{where}.latents: {latents} is more than both signs of {width} dimensions: lower it")
         # eigh gives the smallest variance first
         components = torch.linalg.eigh(moments.covariance).eigenvectors.flip(1).T[: latents // 2]
         directions = both_signs(components.float())
     else:
-        assert baseline.latents is not None
-        directions = torch.randn(baseline.latents, width, generator=torch.Generator().manual_seed(SEED))
-    return _loaded(directions / directions.norm(dim=1, keepdim=True), moments.mean.float(), baseline.k)
+        directions = torch.randn(latents, width, generator=torch.Generator().manual_seed(SEED))
+    return _loaded(directions / directions.norm(dim=1, keepdim=True), moments.mean.float(), k)
 
 
 def both_signs(directions: torch.Tensor) -> torch.Tensor:

@@ -28,6 +28,7 @@ class Described:
     layer: int
     site: str  # what of the layer's is read: resid_post or another one
     width: int | None  # None: not said
+    latents: int | None  # None: not said
     hook: str | None = None  # in transformer-lens' words, if SAELens said it
 
 
@@ -38,6 +39,12 @@ class Expected:
     name: str
     layer: int
     width: int | None  # None: not known yet
+
+    @classmethod
+    def of(cls, model_file: str | Path) -> "Expected":
+        """From model.json, without the code that makes it: on that, what is fetched must not depend."""
+        facts = read_json(model_file)
+        return cls(facts["name"], facts["layer"], facts["width"])
 
 
 def files_of(folder: str | Path) -> tuple[str, ...]:
@@ -78,7 +85,7 @@ def of_dictionary_learning(config: Mapping[str, Any], source: str) -> Described:
     site = named[1] if named else "resid_post"
     if site == "resid_post" and buffer.get("io", "out") != "out":
         site = f"{buffer['io']}put of the layer" if buffer["io"] == "in" else str(buffer["io"])
-    return Described(source, trainer["layer"], site, trainer.get("activation_dim"))
+    return Described(source, trainer["layer"], site, trainer.get("activation_dim"), trainer.get("dict_size"))
 
 
 def of_saelens(config: Mapping[str, Any], source: str) -> Described:
@@ -92,7 +99,7 @@ def of_saelens(config: Mapping[str, Any], source: str) -> Described:
     layer, site = int(found[1]), found[2]
     if site == "resid_pre" and layer > 0:  # the same activations
         layer, site = layer - 1, "resid_post"
-    return Described(source, layer, site, config.get("d_in"), hook)
+    return Described(source, layer, site, config.get("d_in"), config.get("d_sae"), hook)
 
 
 def check_agrees(sae: Described, model: Expected) -> None:

@@ -1,16 +1,15 @@
 """An SAE of the hub, as files beside its results: a commit that does not change, and no network later."""
 
-import shutil
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...activations.language_models import read_facts
 from ...jobs.errors import InputError
 from ...jobs.files import read_json, sha256, write_bytes, write_json
 from ...jobs.hub import Repository
 from ...jobs.log import log
+from ...jobs.typed import plain
 from ..cells import Imported
 from .described import (
     DICTIONARY_LEARNING,
@@ -25,29 +24,32 @@ from .settings import FetchSettings, HubFolder, Release
 
 
 def fetch_job(output: str | Path, model_file: str | Path, settings: FetchSettings) -> None:
-    """`output` is source/manifest.json; the SAE's files are written beside it, and the manifest last."""
-    sae, facts, folder = Imported.parse(output), read_facts(model_file), Path(output).parent
-    expected = Expected(facts.name, facts.layer, facts.width)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    key, origin = f"saes: {sae.sae}: from", settings.origin
+    """`output` is source/manifest.json; the SAE's files are written beside it, and the manifest last. If there is one
+    of the same origin, its commit is taken again: a finished SAE stays what it was."""
+    sae, expected, output = Imported.parse(output), Expected.of(model_file), Path(output)
+    key, origin, folder = f"saes: {sae.sae}: from", settings.origin, output.parent
+    before = read_json(output) if output.exists() else {}
+    known = before["commit"] if before.get("from") == plain(origin) else None
+    folder.mkdir(parents=True, exist_ok=True)
+    names = SAELENS if origin.dictionary_learning is None else DICTIONARY_LEARNING
+    for file in folder.iterdir():
+        if file.name not in (output.name, *names):  # of the other format
+            file.unlink()
     if origin.dictionary_learning is not None:
-        found = from_folder(folder, origin.dictionary_learning, expected, f"{key}.dictionary_learning")
-        names = DICTIONARY_LEARNING
+        found = from_folder(folder, origin.dictionary_learning, known, expected, f"{key}.dictionary_learning")
     else:
         assert origin.saelens is not None
-        found = from_release(folder, origin.saelens, expected, f"{key}.saelens")
-        names = SAELENS
-    write_json(output, found | {"files": {name: sha256(folder / name) for name in names}})
+        found = from_release(folder, origin.saelens, known, expected, f"{key}.saelens")
+    write_json(output, {"from": plain(origin)} | found | {"files": {name: sha256(folder / name) for name in names}})
     log.info("%s: from %s at %s", sae.words, found["repository"], found["commit"])
 
 
-def from_folder(folder: Path, given: HubFolder, expected: Expected, key: str) -> dict[str, Any]:
+def from_folder(folder: Path, given: HubFolder, known: str | None, expected: Expected, key: str) -> dict[str, Any]:
     """The two files of dictionary_learning's format; the configuration first, since it may refuse."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
-    repository = Repository("model", given.repository, given.revision, f"{key}.repository", f"{key}.revision")
+    repository = Repository("model", given.repository, known or given.revision, f"{key}.repository", f"{key}.revision")
     commit = repository.commit()
     for name in reversed(DICTIONARY_LEARNING):
         file = f"{given.folder.strip('/')}/{name}".removeprefix("./")
@@ -65,7 +67,7 @@ def from_folder(folder: Path, given: HubFolder, expected: Expected, key: str) ->
     return {"repository": given.repository, "commit": commit, "folder": given.folder}
 
 
-def from_release(folder: Path, given: Release, expected: Expected, key: str) -> dict[str, Any]:
+def from_release(folder: Path, given: Release, known: str | None, expected: Expected, key: str) -> dict[str, Any]:
     """As SAELens loads it, with the scaling of its list folded in, saved in its own format."""
     from sae_lens import SAE
     from sae_lens.loading.pretrained_sae_loaders import load_sae_config_from_huggingface
@@ -75,17 +77,22 @@ def from_release(folder: Path, given: Release, expected: Expected, key: str) -> 
         get_repo_id_and_folder_name,
     )
 
-    known = get_pretrained_saes_directory()
-    if given.release not in known and "/" not in given.release:
-        hint = _hint(given.release, list(known))
+    releases = get_pretrained_saes_directory()
+    if given.release not in releases and "/" not in given.release:
+        hint = _hint(given.release, list(releases))
         raise InputError(f"{key}.release: SAELens has no {given.release}, nor is it a repository of the hub{hint}")
-    if given.release in known and given.id not in (ids := list(known[given.release].saes_map)):
+    if given.release in releases and given.id not in (ids := list(releases[given.release].saes_map)):
         raise InputError(
             f"{key}.id: {given.release} has no {given.id}{_hint(given.id, ids)}: it has {', '.join(ids[:5])}, …"
         )
     name, inside = get_repo_id_and_folder_name(given.release, given.id)
     repository = Repository("model", name, None, f"{key}.release", f"{key}.id")
     commit = repository.commit()
+    if known not in (None, commit):
+        raise InputError(
+            f"{key}.release: {name} was fetched at {known} and is now at {commit}, and SAELens reads the newest only: "
+            f"remove {folder} to take that one"
+        )
     config = repository.fetch(lambda: load_sae_config_from_huggingface(given.release, given.id))
     check_agrees(of_saelens(config, f"{given.release} {given.id}"), expected)
     sae = repository.fetch(lambda: SAE.from_pretrained(given.release, given.id, device="cpu", dtype="float32"))

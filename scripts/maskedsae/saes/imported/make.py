@@ -1,7 +1,6 @@
 """An SAE of section `saes` in our files, with its quality on clean text and where it came from."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,12 @@ from ...jobs.provenance import provenance
 from ...jobs.typed import plain
 from ...text.tokens import Tokens
 from .. import formats, quality
-from ..cells import Cell, Imported
+from ..cells import Imported
 from . import baselines
 from .described import Expected, check_agrees, described, files_of
 from .peers import Loaded, load
 from .settings import ImportSettings
-from .thresholds import threshold_for, with_threshold
+from .thresholds import threshold_for
 
 
 class Reader:
@@ -111,8 +110,7 @@ def source_of(sae: Imported, folder: Path, settings: ImportSettings) -> Path:
     """The folder that it is in, in one of the formats."""
     origin = settings.origin
     if origin.cell is not None:
-        given = {key: value for key, value in asdict(origin.cell).items() if key != "threshold_for_l0"}
-        return Cell(sae.run, sae.model, **given).folder / "sae"
+        return origin.cell.cell(sae.run, sae.model).folder / "sae"
     return folder / "source" if origin.folder is None else Path(origin.folder)
 
 
@@ -133,6 +131,5 @@ def set_threshold(loaded: Loaded, source: Path, target: float, reader: Reader, k
     most = tokens.n_heldout * (tokens.context_length - 1)
     threshold = threshold_for(sae, target, reader.heldout().rows, most, f"{key}.threshold_for_l0")
     before = loaded.weights["threshold"]
-    loaded.weights = with_threshold(loaded.weights, threshold)
-    after = loaded.weights["threshold"]
+    loaded.weights["threshold"] = after = threshold.to(before)
     return {"for_l0": target, "mean_before": float(before.mean()), "mean_after": float(after.mean())}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from dictionary_learning.dictionary import AutoEncoder
 from dictionary_learning.utils import load_dictionary
 
 from ...jobs.errors import InputError, first_line
@@ -58,7 +59,10 @@ def load(folder: Path) -> Loaded:
 def from_dictionary_learning(folder: Path) -> Loaded:
     config = read_json(folder / "config.json")
     try:
-        dictionary, _ = load_dictionary(str(folder), device="cpu")
+        if config["trainer"]["dict_class"] == "AutoEncoder":  # normalised below: its own way stops at 1e-4 of rounding
+            dictionary = AutoEncoder.from_pretrained(f"{folder}/ae.pt", device="cpu", normalize_decoder=False)
+        else:
+            dictionary, _ = load_dictionary(str(folder), device="cpu")
     except Exception as error:
         raise InputError(f"{folder}: dictionary_learning cannot load it: {first_line(error)}: restore it") from error
     weights = {name: value.detach() for name, value in dictionary.state_dict().items()}
@@ -66,8 +70,6 @@ def from_dictionary_learning(folder: Path) -> Loaded:
     buffer.setdefault("context_length", buffer.get("ctx_len"))
     given, name = torch.load(folder / "ae.pt", map_location="cpu", weights_only=True), trainer["dict_class"]
     folded = []
-    if name == "AutoEncoder" and not torch.equal(given["decoder.weight"], weights["decoder.weight"]):
-        folded.append("decoder norms, by the loader")
     if name == "AutoEncoderNew":  # which has no bias before its encoder, and a bias in its decoder
         weights["bias"] = weights.pop("decoder.bias")
         plain = _plain(weights, "AutoEncoder")

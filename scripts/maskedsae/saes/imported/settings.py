@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from ...jobs.errors import InputError
 from ...jobs.typed import plain, read
+from ..cells import Cell
 
 WITH_THRESHOLDS = ("matryoshka_batch_topk", "batch_topk", "jumprelu")  # kinds of trainers
 
@@ -38,6 +40,9 @@ class OfCell:
     l0: int
     seed: int
     threshold_for_l0: float
+
+    def cell(self, run: str, model: str) -> Cell:
+        return Cell(run, model, self.stream, self.trainer, self.l0, self.seed)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,8 @@ class Origin:
         if len(given) != 1 or given[0] not in known:
             found = f"{' and '.join(given)} are" if given else "nothing is"
             raise InputError(f"{where}: {found} given: give exactly one of {', '.join(known)}")
-        return read(cls, value, f"{where}.")
+        origin = read(cls, value, f"{where}.")
+        return origin if origin.folder is None else replace(origin, folder=str(Path(origin.folder)))  # a/, ./a
 
     def plain(self) -> dict[str, Any]:
         """Only what is given, so that another kind of origin does not change the settings of an SAE."""

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from ...jobs.errors import InputError
-from ..formats import Weights
 
 
 @torch.no_grad()
@@ -31,10 +30,6 @@ def threshold_for(sae: Any, target: float, rows: Iterable[torch.Tensor], most_ro
     factor = (highest[count - 1].double() + highest[count].double()) / 2
     wanted: torch.Tensor = (threshold.double() * factor).float()
     return wanted
-
-
-def with_threshold(weights: Weights, threshold: torch.Tensor) -> Weights:
-    return weights | {"threshold": threshold.to(weights["threshold"])}
 
 
 def _positive(sae: Any, x: torch.Tensor) -> torch.Tensor:
