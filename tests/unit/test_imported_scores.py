@@ -11,11 +11,11 @@ import pytest
 from test_figures import open_figure
 
 from maskedsae.experiment.grid import measured_files, published_scores
-from maskedsae.experiment.settings import contrast_settings, published_settings
+from maskedsae.experiment.settings import card_settings, contrast_settings, published_settings
 from maskedsae.inference.contrasts import contrasts
 from maskedsae.jobs.errors import InputError
 from maskedsae.report import listing
-from maskedsae.report.imported import imported_listing, published_listing
+from maskedsae.report.imported import REDEFINED, imported_listing, published_listing
 from maskedsae.report.page import write_page
 from maskedsae.report.style import MUTED
 from maskedsae.saes.cells import Imported, sae_of
@@ -69,8 +69,9 @@ def test_no_contrast_is_about_them_and_they_change_none():
     )
     assert len(without) > 100
     assert with_saes == without
-    # Nor are the contrasts made again for another imported SAE.
-    assert contrast_settings(checked(WITH_SAES)) == contrast_settings(checked(PAPER))
+    # Nor are the contrasts made again for another imported SAE, nor the card of SAEs that are sent.
+    for made in (contrast_settings, card_settings):
+        assert made(checked(WITH_SAES)) == made(checked(PAPER))
 
 
 # The table `imported`.
@@ -184,7 +185,7 @@ def test_ours_less_theirs_of_each_number_that_both_have(run):
     )
     assert "absorption.a.full_absorption_rate" in lines
     assert not [metric for metric in lines if metric.split(".")[0] in ("ood", "quality", "l0")]
-    assert found.warnings == ()
+    assert found.warnings == (REDEFINED,)
 
 
 def change(path: Path, **changes) -> None:
@@ -201,7 +202,7 @@ def test_settings_in_which_they_differ_are_named_before_the_numbers(run):
     change(folder / "x_tpp_eval_results.json", train_set_size=1234, sae_lens_version="5.3.0")
     made.read()
     found = made.listing()
-    (said,) = found.warnings
+    _, said = found.warnings
     ours = json.loads((Path(ONE.folder) / "scores/tpp.json").read_text())["eval_config"]["train_set_size"]
     assert said == (
         "Other settings than ours in tpp: sae_lens_version (ours none, theirs 5.3.0), "
@@ -211,7 +212,50 @@ def test_settings_in_which_they_differ_are_named_before_the_numbers(run):
     assert text.index(f"**{said}**") < text.index("| Model |")
     lines = list(csv.DictReader(listing.to_csv(found).splitlines()))
     assert {bool(line["unlike"]) for line in lines if line["metric"].startswith("tpp.")} == {True}
-    assert {bool(line["unlike"]) for line in lines if not line["metric"].startswith("tpp.")} == {False}
+    assert {bool(line["unlike"]) for line in lines if line["metric"].split(".")[0] in ("core", "scr")} == {False}
+
+
+def test_absorption_fractions_are_two_quantities_and_stand_without_a_difference(run):
+    made = run(absorption=0.25, fraction=0.016)
+    made.publish(absorption=0.20, fraction=0.155)
+    made.read()
+    found = made.listing()
+    ours, theirs = (dict(zip(found.heads, row.numbers, strict=True)) for row in found.rows)
+    assert (ours["Absorption Fraction"], theirs["Absorption Fraction"]) == ("98.400", "84.500")
+    text = listing.to_markdown(found)
+    assert text.index("**The absorption fraction stands without a difference") < text.index("| Model |")
+    lines = {line["metric"]: line for line in csv.DictReader(listing.to_csv(found).splitlines())}
+    apart = [name for name, line in lines.items() if not line["difference"]]
+    means = ["mean_absorption_fraction_score", "std_dev_absorption_fraction_score"]
+    fractions = [*means, "a.mean_absorption_fraction", "b.mean_absorption_fraction"]
+    assert sorted(apart) == sorted(f"absorption.{name}" for name in fractions)
+    assert {lines[name]["unlike"] for name in apart} == {"redefined in SAEBench 0.4.1"}
+
+
+def test_an_mse_over_other_batches_and_a_number_that_is_none_have_no_difference(run):
+    made = run()
+    path = made.publish() / "x_core_eval_results.json"
+    content = json.loads(path.read_text())
+    content["eval_result_metrics"]["model_behavior_preservation"]["kl_div_score"] = -1
+    path.write_text(json.dumps(content))
+    made.read()
+    assert apart_in_core(made) == {"core.kl_div_score": "-1 is how SAEBench writes NaN"}
+    change(path, batch_size_prompts=8)
+    made.read()
+    found = apart_in_core(made)
+    assert found.keys() == {"core.kl_div_score", "core.mse"}
+    assert found["core.mse"].startswith(
+        "divided by the number of tokens in a batch, which differs; batch_size_prompts ("
+    )
+
+
+def apart_in_core(run: Run) -> dict[str, str]:
+    lines = csv.DictReader(listing.to_csv(run.listing()).splitlines())
+    return {
+        line["metric"]: line["unlike"]
+        for line in lines
+        if line["metric"].startswith("core.") and not line["difference"]
+    }
 
 
 def test_an_old_files_explained_variance_is_compared_with_the_legacy_formula(run):
@@ -235,6 +279,12 @@ def test_what_is_not_published_is_named(run):
     found = made.listing()
     assert "SCR" not in found.heads
     assert "Not asked for here, or not published: SCR." in found.notes
+    # From the hub: with the file that was looked for.
+    path = ONE.folder / "published.json"
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"scr": {"not_there": "someone/results@c0ffee:scr/x.json"}})
+    )
+    assert "Not on the hub: someone/results@c0ffee:scr/x.json." in made.listing().notes
 
 
 def test_published_files_that_cannot_be_meant_are_refused(run):
@@ -260,6 +310,15 @@ def test_published_scores_are_a_path_or_a_place_on_the_hub(published):
     message = r"saes.*published: give either path, or repository, folder and sae"
     with pytest.raises(InputError, match=message):
         checked(with_one(published=published))
+
+
+def test_published_scores_without_an_eval_are_refused():
+    config = with_one(published={"path": "theirs"})
+    config["saebench"] = config["saebench"] | {"evals": []}
+    config["analysis"]["endpoints"] = dict.fromkeys(config["analysis"]["endpoints"])
+    message = "saes: one: published needs an eval, and saebench.evals is empty: name one there, or leave out published"
+    with pytest.raises(InputError, match=message):
+        checked(config)
 
 
 def test_tables_may_not_have_the_names_of_these():

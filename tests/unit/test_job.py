@@ -62,7 +62,7 @@ def test_only_a_job_that_fetches_may_ask_the_hub(tmp_path, monkeypatch):
     assert run(code, tmp_path / "b.log").stdout == "True True\n"
     assert run(code, tmp_path / "b.log", ", fetches=True").stdout == "False False\n"
     fetching = {path.stem for path in SCRIPTS.glob("*.py") if "fetches=True" in path.read_text()}
-    assert fetching == {"model", "tokens", "saebench_data", "publish", "fetch_sae"}
+    assert fetching == {"model", "tokens", "saebench_data", "publish", "published", "fetch_sae"}
 
 
 def test_lines_go_to_the_log_and_to_the_terminal(tmp_path):

@@ -306,6 +306,19 @@ def test_what_was_run_is_read_from_the_files_of_every_job_and_of_every_sae(confi
     assert [steps[words].gpus for words in ("SAEs", "SAEBench: scores", "probes", "tokens")] == [gpus, gpus, 0, 0]
 
 
+def test_only_saes_of_the_hub_are_fetched_and_only_published_scores_are_read():
+    hub = {"dictionary_learning": {"repository": "someone/saes", "folder": "trainer_0"}}
+    given = {"here": {"from": {"folder": "elsewhere"}}, "hub": {"from": hub, "published": {"path": "theirs"}}}
+    saes = [{"name": name, "model": "gemma-2-2b"} | entry for name, entry in given.items()]
+    steps = outputs.steps(checked(PAPER | {"tables": [], "saes": saes}), [], "{{run}}/{{model}}/{{sae}}/{}.tsv".format)
+    files = {step.words: step.files for step in steps}
+    assert files["imported SAEs: files"] == ("paper/gemma-2-2b/hub/fetch_sae.tsv",)
+    assert files["published scores of imported SAEs"] == ("paper/gemma-2-2b/hub/published.tsv",)
+    assert len(files["imported SAEs"]) == 2
+    without = outputs.steps(checked(PAPER | {"tables": [], "saes": saes[:1]}), [], "{{run}}/{{sae}}/{}.tsv".format)
+    assert not {"imported SAEs: files", "published scores of imported SAEs"} & {step.words for step in without}
+
+
 def test_a_benchmark_file_that_is_gone_is_missed_on_the_page(tmp_path):
     of_training = Page(make_page(tmp_path / "1", lost="train_2.tsv").read_text()).text
     assert "SAEs2 (no record of 1)1 h 30 min30 min 00 s1.502.0 GB" in of_training

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from maskedsae.experiment.settings import card_settings, scores_table_settings
 from maskedsae.jobs.errors import InputError
 from maskedsae.report.model_card import write_card
 from maskedsae.saes.cells import Cell
-from maskedsae.scores.table import write_table
+from maskedsae.scores.table import read_rows, write_rows, write_table
 from published import REPOSITORY, config_of, write_finished
 
 USER = Path(__file__).parents[1] / "hub_user.py"
@@ -112,6 +112,17 @@ for folder, (sae, dictionary) in loaded.items():
     assert sae(x).std() > 0
 print(whole)
 """
+
+
+def test_the_card_says_that_scores_csv_has_saes_that_are_not_there(run):
+    words = "has every number, and `provenance.json` how each SAE was made."
+    assert words in run.card()
+    rows = read_rows("results/tiny/scores.csv")
+    other = replace(rows[0], stream="imported", p=None, trainer="theirs", l0=None, seed=None)
+    write_rows("results/tiny/scores.csv", [*rows, other])
+    card = run.card()
+    assert words not in card
+    assert "has every number, also of 1 other SAE that is not in this repository (imported, or on a" in card
 
 
 def test_what_is_published_loads_in_both_libraries_as_its_card_says(run):

@@ -65,7 +65,7 @@ def add_suite(hub: Hub, folder: Path) -> None:
         place, theirs = entry["from"]["dictionary_learning"], entry["published"]
         write_sae(folder / "saes" / place["folder"], 8, 30.0)
         write_cell(folder / "cells" / entry["name"], **PUBLISHED)
-        for name in ("absorption", "core", "sparse_probing", "tpp", "scr"):
+        for name in ("absorption", "core", "sparse_probing", "tpp"):  # scr is not there
             file = f"{name}/{theirs['folder']}/{theirs['folder']}_{theirs['sae']}_eval_results.json"
             (folder / "results" / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / "cells" / entry["name"] / "scores" / f"{name}.json").rename(folder / "results" / file)
@@ -139,6 +139,9 @@ def test_each_file_of_the_suite_is_asked_of_the_hub_at_one_commit(run, hub):
             assert paths[f"/{place['repository']}/resolve/{commit}/{place['folder']}/{name}"]
         file = f"tpp/{theirs['folder']}/{theirs['folder']}_{theirs['sae']}_eval_results.json"
         assert paths[f"/datasets/{theirs['repository']}/resolve/{theirs['revision']}/{file}"]
+        kept = run.folder / f"results/saebench/{entry['model']}/imported/{entry['name']}/published.json"
+        sought = f"{theirs['repository']}@{theirs['revision']}:{file.replace('tpp', 'scr', 1)}"
+        assert json.loads(kept.read_text())["scr"] == {"not_there": sought}
 
 
 def test_a_name_that_the_results_do_not_have_is_refused(run):

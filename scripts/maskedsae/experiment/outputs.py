@@ -18,6 +18,7 @@ from .grid import (
     of_language_models,
     on_planted,
     published_scores,
+    with_published,
 )
 
 Inputs = dict[str, str | list[str]]  # by name
@@ -116,6 +117,7 @@ STEPS = {
     "train": "SAEs",
     "fetch_sae": "imported SAEs: files",
     "import_sae": "imported SAEs",
+    "published": "published scores of imported SAEs",
     "ood_activations": "activations for probes",
     "oracle": "oracles",
     "ood": "probes",
@@ -134,12 +136,18 @@ def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Call
     """What was run for these jobs' cells; `benchmark_of` gives a rule's benchmark file, with wildcards."""
     gpus, cells = 0 if config.compute.device == "cpu" else 1, all_cells(jobs)
     planted = on_planted(config, jobs)
+    on_the_hub = [entry.name for entry in config.saes if entry.origin.on_the_hub]
+    saes = {
+        "fetch_sae": [sae for sae in imported(config) if sae.sae in on_the_hub],
+        "published": with_published(config),
+    }
     generated = {
         "truth": [f"truth_{name}" for name in dict.fromkeys(job.model for job in planted)],
         "train": [f"train_{job.name}" for job in jobs],
         "planted": [f"planted_{job.name}" for job in planted],
-        "fetch_sae": ["fetch_sae"] if any(entry.origin.on_the_hub for entry in config.saes) else [],
+        "fetch_sae": ["fetch_sae"] if saes["fetch_sae"] else [],
         "import_sae": ["import_sae"] if config.saes else [],
+        "published": ["published"] if saes["published"] else [],
     }
     for score in ("ood", "robustness", "saebench") if config.saes else ():
         generated[score] = [score, f"{score}_imported"]
@@ -149,16 +157,17 @@ def steps(config: Configuration, jobs: Sequence[TrainingJob], benchmark_of: Call
         rules = generated.get(step, [step])
         if not rules or left_out.get(step.split("_")[0]):
             continue
-        files = benchmark_files(config, cells, [benchmark_of(rule) for rule in rules])
+        of: list[Cell | Imported] = [*cells, *saes.get(step, imported(config))]
+        files = benchmark_files(config, of, [benchmark_of(rule) for rule in rules])
         provenance = in_each(cells, "sae/provenance.json") if step == "train" else []
         found.append(StepSettings(words, gpus if step in ON_GPU else 0, tuple(files), tuple(provenance)))
     return found
 
 
-def benchmark_files(config: Configuration, cells: Iterable[Cell], patterns: Iterable[str]) -> list[str]:
-    """The files that `patterns` with wildcards stand for: of each cell, each model, each model that the run trains."""
+def benchmark_files(config: Configuration, saes: Iterable[Cell | Imported], patterns: Iterable[str]) -> list[str]:
+    """The files that `patterns` with wildcards stand for: of each SAE, each model, each model that the run trains."""
     run: dict[str, object] = {"run": config.run}
-    wildcards: list[dict[str, object]] = [vars(sae) for sae in (*cells, *imported(config))]
+    wildcards: list[dict[str, object]] = [vars(sae) for sae in saes]
     wildcards += [{**run, "model": model.name} for model in config.language_models]
     paths = {model.path for model in config.models}
     lms = config.world.language_models if config.world else ()

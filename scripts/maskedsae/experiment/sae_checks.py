@@ -21,6 +21,10 @@ def check_saes(config: Configuration) -> None:
             raise InputError(f"{where}: model {entry.model} is none of models ({', '.join(models)})")
         if config.model(entry.model).planted is not None:
             raise InputError(f"{where}: model {entry.model} is planted, and these SAEs read language models: name one")
+        if entry.published is not None and not config.saebench.asked:
+            raise InputError(
+                f"{where}: published needs an eval, and saebench.evals is empty: name one there, or leave out published"
+            )
         if origin.cell is not None:
             _check_cell(config, origin.cell, f"{where}: from.cell")
         if origin.baseline is not None:

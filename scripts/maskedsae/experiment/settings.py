@@ -313,7 +313,8 @@ def page_settings(
 
 
 def card_settings(config: Configuration) -> CardSettings:
-    return CardSettings(config.publish, shown(config), fingerprint("report.model_card"))
+    sent = replace(shown(config), imported=())  # imported SAEs are not
+    return CardSettings(config.publish, sent, fingerprint("report.model_card"))
 
 
 def upload_settings(config: Configuration) -> UploadSettings:

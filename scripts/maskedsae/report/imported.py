@@ -11,7 +11,16 @@ from ..jobs.files import read_json
 from ..saes.cells import Imported, sae_of
 from ..scores.metrics import ACHIEVED_L0, OOD, Metric
 from ..scores.saebench.names import EVALS
-from ..scores.saebench.published import LEGACY, VARIANCE, Result, numbers, read_published, unlike
+from ..scores.saebench.published import (
+    LEGACY,
+    VARIANCE,
+    Result,
+    no_difference,
+    numbers,
+    read_lacking,
+    read_published,
+    unlike,
+)
 from ..scores.table import IMPORTED, Row, Scores
 from .listing import Listed, Listing
 from .tables import BESIDE, rounded, which_numbers
@@ -30,6 +39,11 @@ CORE = (
 
 PERCENT = "Percent, absorption as 100 x (1 - score); higher is better, but for l0 and split features."
 ONE = "n = 1 SAE for each row."
+# docs/imported.md has the sources.
+REDEFINED = (
+    "The absorption fraction stands without a difference: SAEBench 0.4.1 redefined it, and result files do not say "
+    "which version made them. Those of January 2025 have the older one, which can be ten times as large."
+)
 NOT_NOMINAL = "These SAEs have no nominal l0: compare them with others at their l0 on clean text."
 
 
@@ -79,7 +93,7 @@ class Theirs:
     sae: ShownSae
     eval: str
     result: Result
-    unlike: tuple[str, ...]  # settings that differ from ours
+    unlike: Mapping[str, str]  # settings that differ from ours, in words by key
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,7 @@ class Compared:
     theirs: Theirs
     row: Row  # ours
     value: float  # theirs
+    apart: str  # why no difference is taken; "" if one is
 
 
 def read_theirs(shown: Shown, files: Sequence[str]) -> list[Theirs]:
@@ -99,18 +114,34 @@ def read_theirs(shown: Shown, files: Sequence[str]) -> list[Theirs]:
         key = shown.sae(sae)
         for name, result in read_published(there[key, "published"]).items() if sae.published else ():
             if (key, name) in there:
-                found.append(Theirs(sae, name, result, tuple(unlike(read_json(there[key, name]), result.content))))
+                found.append(Theirs(sae, name, result, unlike(read_json(there[key, name]), result.content)))
     return found
 
 
 def compared(shown: Shown, scores: Scores, found: Iterable[Theirs]) -> list[Compared]:
     """Each number that both have."""
-    return [
-        Compared(theirs, scores.row(shown.sae(theirs.sae), metric), value)
-        for theirs in found
-        for metric, value in numbers(theirs.eval, theirs.result).items()
-        if scores.has(shown.sae(theirs.sae), metric)
-    ]
+    both = []
+    for theirs in found:
+        sae = shown.sae(theirs.sae)
+        for metric, value in numbers(theirs.eval, theirs.result).items():
+            if scores.has(sae, metric):
+                row = scores.row(sae, metric)
+                both.append(Compared(theirs, row, value, no_difference(metric, (row.value, value), theirs.unlike)))
+    return both
+
+
+def _looked_for(files: Sequence[str]) -> list[str]:
+    """For each eval that was scored here and that the hub does not have: which file that was, of the first such SAE."""
+    there = {(sae_of(file), Path(file).stem) for file in files}
+    lacking: dict[str, list[str]] = {}
+    for file in files:
+        for name, sought in read_lacking(file).items() if Path(file).stem == "published" else ():
+            if (sae_of(file), name) in there:
+                lacking.setdefault(name, []).append(sought)
+    more = {
+        name: f" (nor the files of {len(found) - 1} more SAEs)" * (len(found) > 1) for name, found in lacking.items()
+    }
+    return [f"Not on the hub: {found[0]}{more[name]}." for name, found in lacking.items()]
 
 
 def published_listing(shown: Shown, scores: Scores, files: Sequence[str]) -> Listing:
@@ -132,6 +163,7 @@ def published_listing(shown: Shown, scores: Scores, files: Sequence[str]) -> Lis
     notes = [ONE, "Below ours: as published, and in brackets ours less that.", PERCENT]
     notes += [f"TPP and SCR with N = {shown.report.n} latents, sparse probing with k = {shown.report.k}."]
     notes += [f"Not asked for here, or not published: {', '.join(lacking)}."] if lacking else []
+    notes += _looked_for(files)
     notes += [f"Published by SAEBench at commit {', '.join(commits)}."] if commits else []
     columns = ("table", "model", "trainer", "metric", "ours", "published", "difference", "source", "published_source")
     return Listing(
@@ -151,21 +183,25 @@ def _pair(metric: Metric, one: Compared | None) -> tuple[str, str]:
     if one is None:
         return "—", "—"
     ours, theirs, decimals = metric.scaled(one.row.value), metric.scaled(one.value), _decimals(metric)
-    return rounded(ours, decimals), f"{rounded(theirs, decimals)} ({signed(rounded(ours - theirs, decimals), '-')})"
+    less = "" if one.apart else f" ({signed(rounded(ours - theirs, decimals), '-')})"
+    return rounded(ours, decimals), rounded(theirs, decimals) + less
 
 
 def _compared_line(one: Compared) -> tuple[object, ...]:
     sae, ours = one.theirs.sae, one.row.value
-    about = ("published", sae.model, sae.name, one.row.metric, ours, one.value, ours - one.value)
-    return (*about, one.row.source, one.theirs.result.source, "; ".join(one.theirs.unlike))
+    less = None if one.apart else ours - one.value
+    about = ("published", sae.model, sae.name, one.row.metric, ours, one.value, less)
+    said = [one.apart] * bool(one.apart) + list(one.theirs.unlike.values())
+    return (*about, one.row.source, one.theirs.result.source, "; ".join(said))
 
 
 def _warnings(theirs: Sequence[Theirs]) -> tuple[str, ...]:
-    """For each eval, the settings in which ours and theirs differ, with the number of SAEs if it is not all."""
-    found = []
+    """What was redefined; for each eval, the settings in which ours and theirs differ, with the number of SAEs if it is
+    not all."""
+    found = [REDEFINED] if any(one.eval == "absorption" for one in theirs) else []
     for name in EVALS:
         own = [one.unlike for one in theirs if one.eval == name]
-        counts = Counter(words for unlike_ours in own for words in unlike_ours)
+        counts = Counter(words for unlike_ours in own for words in unlike_ours.values())
         said = [words + f" [{n} of {len(own)} SAEs]" * (n < len(own)) for words, n in counts.items()]
         found += [f"Other settings than ours in {name}: {', '.join(said)}."] if said else []
     if any(VARIANCE not in numbers(one.eval, one.result) for one in theirs if one.eval == "core"):

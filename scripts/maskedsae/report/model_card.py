@@ -36,14 +36,16 @@ def write_card(inputs: dict[str, Any], settings: CardSettings, card_to: str, sum
     run = Path(sums_to).parents[1]
     saes = read_saes([str(path) for path in files if path.name == "quality.json"])
     template = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    scores = Scores(read_rows(inputs["scores"]))
     card = template.from_string(Path(inputs["template"]).read_text()).render(
         metadata=yaml.safe_dump(metadata(saes, settings), sort_keys=False, allow_unicode=True),
         repository=publish.repository,
         run=shown.run,
         demo=shown.demo,
         lead=words.lead(saes, shown),
+        others=len(scores.saes - {sae.cell for sae in saes}),
         first=folder_of(saes[0].cell, run),
-        models=models(saes, settings, Scores(read_rows(inputs["scores"])), run),
+        models=models(saes, settings, scores, run),
         metrics=shown.report.metrics,
         streams=[(s.name, label(s, shown.streams)) for s in shown.streams if s.name in {x.cell.stream for x in saes}],
         caveats=[*words.warnings(saes), *words.caveats(shown)],

@@ -281,6 +281,10 @@ class Scores:
             file = sae.folder / ("sae" if stem == "quality" else "scores") / f"{stem}.json"
             raise InputError(f"scores.csv: no {metric} of {file}: check there whether {name} was asked for") from None
 
+    @property
+    def saes(self) -> set[Cell | Imported]:
+        return {sae for sae, _ in self._rows if not isinstance(sae, str)}
+
     def has(self, sae: Cell | Imported, metric: str) -> bool:
         return (sae, metric) in self._rows
 

@@ -4,7 +4,7 @@ Each is kept whole, but for core's numbers of single latents and the evals' free
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from .names import EVALS
 # How SAEBench's files call their eval.
 TYPES = {"absorption_first_letter": "absorption"} | {name: name for name in EVALS if name != "absorption"}
 LEGACY, VARIANCE = "core.explained_variance_legacy", "core.explained_variance"
+IN_A_BATCH = {"batch_size_prompts", "context_size"}  # core divides its mse by the number of tokens in a batch
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,13 @@ class Result:
 
 
 def write_published(output: str | Path, files: Sequence[str], settings: PublishedSettings) -> None:
-    """`files`: the local ones, if they are local."""
+    """`files`: the local ones, if they are local. An eval that the hub does not have gets the file that was sought."""
     sae, given = sae_of(output), settings.published
     assert isinstance(sae, Imported)
     key = f"saes: {sae.sae}: published"
     found: dict[str, Any] = {}
-    for source, path in _local(files) if given.path is not None else _fetched(given, key):
+    lacking: dict[str, str] = {}
+    for source, path in _local(files) if given.path is not None else _fetched(given, key, lacking):
         content = _content(path)
         name = TYPES.get(str(content.get("eval_type_id")))
         if name is None:  # one that is not run here
@@ -51,16 +53,17 @@ def write_published(output: str | Path, files: Sequence[str], settings: Publishe
         found[name] = {"source": source, "sha256": sha256(path), "result": _kept(content, name)}
     if not found:
         raise InputError(f"{key}.path: {given.path} has no result of {', '.join(EVALS)}: correct it")
+    found |= {name: {"not_there": file} for name, file in lacking.items() if name not in found}
     write_json(output, {name: found[name] for name in EVALS if name in found})
-    log.info("%s: published scores of %s", sae.words, ", ".join(found))
+    log.info("%s: published scores of %s", sae.words, ", ".join(name for name in found if name not in lacking))
 
 
 def _local(files: Sequence[str]) -> Iterator[tuple[str, Path]]:
     return ((file, Path(file)) for file in files)
 
 
-def _fetched(given: PublishedScores, key: str) -> Iterator[tuple[str, Path]]:
-    """Those that the repository has, at one commit."""
+def _fetched(given: PublishedScores, key: str, lacking: dict[str, str]) -> Iterator[tuple[str, Path]]:
+    """Those that the repository has, at one commit; `lacking` gets the others."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
@@ -79,7 +82,7 @@ def _fetched(given: PublishedScores, key: str) -> Iterator[tuple[str, Path]]:
         except InputError as error:
             if not isinstance(error.__cause__, EntryNotFoundError):
                 raise
-            log.info("%s: no %s at %s", given.repository, file, commit)
+            lacking[name] = f"{given.repository}@{commit}:{file}"
             continue
         found += 1
         yield f"{given.repository}@{commit}:{file}", Path(path)
@@ -107,7 +110,14 @@ def _kept(content: dict[str, Any], name: str) -> dict[str, Any]:
 
 def read_published(path: str | Path) -> dict[str, Result]:
     """{eval: what was published}"""
-    return {name: Result(found["source"], found["result"]) for name, found in read_json(path).items()}
+    return {
+        name: Result(found["source"], found["result"]) for name, found in read_json(path).items() if "result" in found
+    }
+
+
+def read_lacking(path: str | Path) -> dict[str, str]:
+    """{eval: the file that was looked for in vain}"""
+    return {name: found["not_there"] for name, found in read_json(path).items() if "not_there" in found}
 
 
 def numbers(name: str, result: Result) -> dict[str, float]:
@@ -122,12 +132,29 @@ def numbers(name: str, result: Result) -> dict[str, float]:
     return found
 
 
-def unlike(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
-    """What differs between two result files of one eval: its settings, and SAELens' version."""
+def unlike(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, str]:
+    """What differs between two result files of one eval, in words by key: its settings, and SAELens' version."""
     pairs = [("sae_lens_version", ours.get("sae_lens_version"), theirs.get("sae_lens_version"))]
     one, other = ours["eval_config"], theirs["eval_config"]
     pairs += [(key, one.get(key, "not there"), other.get(key, "not there")) for key in {**one, **other}]
-    return [f"{key} (ours {_short(a)}, theirs {_short(b)})" for key, a, b in pairs if a != b]
+    return {key: f"{key} (ours {_short(a)}, theirs {_short(b)})" for key, a, b in pairs if a != b}
+
+
+def no_difference(metric: str, values: Collection[float], differing: Collection[str]) -> str:
+    """Why two values of a metric are not of one quantity, where these settings differ; "" if they are."""
+    if is_redefined(metric):
+        return "redefined in SAEBench 0.4.1"
+    if metric == "core.mse" and IN_A_BATCH.intersection(differing):
+        return "divided by the number of tokens in a batch, which differs"
+    if metric.startswith("core.") and -1 in values:
+        return "-1 is how SAEBench writes NaN"
+    return ""
+
+
+def is_redefined(metric: str) -> bool:
+    """The absorption fraction, of each letter, its mean and its spread. Up to SAEBench 0.4.0 it counted every latent
+    but the letter's own; since 0.4.1 at most three, of those that are aligned with the letter's probe."""
+    return metric.startswith("absorption.") and "absorption_fraction" in metric
 
 
 def _short(value: object) -> str:
