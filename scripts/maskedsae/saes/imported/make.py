@@ -12,7 +12,7 @@ from ...activations.settings import ModelFacts
 from ...jobs.compute import Compute
 from ...jobs.device import check_device, set_threads
 from ...jobs.errors import InputError
-from ...jobs.files import read_json, sha256, write_json
+from ...jobs.files import read_json, read_sums, sha256, write_json
 from ...jobs.log import log
 from ...jobs.provenance import provenance
 from ...jobs.typed import plain
@@ -117,8 +117,7 @@ def source_of(sae: Imported, folder: Path, settings: ImportSettings) -> Path:
 def check_sums(folder: Path, sums: dict[str, str] | None) -> None:
     """Against those that the fetching wrote down, or that the folder has itself."""
     if sums is None and (folder / "SHA256SUMS").exists():
-        lines = (folder / "SHA256SUMS").read_text().splitlines()
-        sums = dict(reversed(line.split(maxsplit=1)) for line in lines)  # type: ignore[misc]
+        sums = read_sums(folder / "SHA256SUMS")
     for name, known in (sums or {}).items():
         if not (folder / name).exists() or sha256(folder / name) != known:
             raise InputError(f"{folder / name}: is missing or not what its checksum says: restore it")
