@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from dictionary_learning.utils import load_dictionary
 
-from maskedsae.activations.planted.settings import Draw
-from maskedsae.activations.planted.truth import Truth, read_facts
+from maskedsae.activations.planted.truth import Draw, Truth, read_facts
 from maskedsae.inference.statistics import estimate
 from maskedsae.jobs.files import read_json
 from maskedsae.saes.watching import WINDOW
