@@ -68,10 +68,11 @@ def configuration(*overlays: str) -> Configuration:
 
 
 def draw_again(config: Configuration, figure: str, results: Path, to: Path) -> None:
-    """One figure, about the first model only: the pages have room for half of it."""
+    """One figure, about the first model only: the pages have room for half of it. Without the demo's imported SAE,
+    which is one of its cells again and lies under it."""
     drawn = next(drawn for drawn in outputs.figures(config) if drawn.figure == figure)
     settings = figure_settings(config, drawn)
-    settings = replace(settings, shown=replace(settings.shown, models=settings.shown.models[:1]))
+    settings = replace(settings, shown=replace(settings.shown, models=settings.shown.models[:1], imported=()))
     draw({"scores": str(results / "scores.csv"), "contrasts": str(results / "contrasts.csv")}, settings, [str(to)])
 
 
