@@ -165,7 +165,7 @@ def train(kit: Kit, name: str, step: str = "stock", checkpoint_minutes: str = "6
 def logged(cell: Cell) -> list[dict[str, float]]:
     """The rows of training.csv."""
     with open(cell.folder / "training.csv", newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def link_inputs(kit: Kit, name: str, folder: Path) -> Path:

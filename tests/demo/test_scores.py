@@ -200,15 +200,17 @@ def test_deleting_a_cells_scores_remakes_them_as_they_were_and_writes_nowhere_el
 
 
 @pytest.mark.parametrize(
-    ("name", "key", "value", "redone"),
+    ("name", "key", "value", "before"),
     [
-        ("scr_and_tpp", "n_values", [2, 20], {"saebench"}),
-        ("absorption", "f1_jump_threshold", 0.05, {"saebench"}),
-        ("sparse_probing", "probe_test_set_size", 40, {"saebench_data", "saebench_model", "saebench"}),
-        ("absorption", "bos", False, {"saebench_model", "saebench"}),
+        ("scr_and_tpp", "n_values", [2, 20], set()),
+        ("absorption", "f1_jump_threshold", 0.05, set()),
+        ("sparse_probing", "probe_test_set_size", 40, {"saebench_data", "saebench_model"}),
+        ("absorption", "bos", False, {"saebench_model"}),
     ],
 )
-def test_a_changed_setting_redoes_what_it_bears_on(demo, tmp_path, name, key, value, redone):
+def test_a_changed_setting_redoes_what_it_bears_on(demo, tmp_path, name, key, value, before):
+    """SAEs are scored again, imported ones too, and what comes before that if it changes."""
+    redone = {"saebench", "saebench_imported", *before}
     (tmp_path / "more.yaml").write_text(yaml.safe_dump({"saebench": {name: {key: value}}}))
     overlays = ["--configfile", "profiles/demo/demo.yaml", str(tmp_path / "more.yaml")]
     done = snakemake(demo, "--dry-run", "--quiet", "host", *overlays)

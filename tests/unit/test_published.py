@@ -243,7 +243,7 @@ def test_a_demo_is_not_the_papers_whatever_its_name(shown):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda config: config.update(report={"explained_variance": "centred", "n": 10, "k": 5}),
+        lambda config: config.update(report={"explained_variance": "centred", "n": 10, "k": 5, "convergence": []}),
         lambda config: config["saebench"]["absorption"].update(bos=None),
         lambda config: config["saebench"].update(seed=1),
         lambda config: config["saebench"]["data"].update(revisions=[{"dataset": "fancyzhx/ag_news", "revision": "e"}]),

@@ -126,7 +126,7 @@ def test_negative_scores_keep_their_sign_and_zero_has_none():
     ],
 )
 def test_the_configuration_says_which_numbers(kind, key, n, k):
-    config = paper_with(report={"explained_variance": kind, "n": n, "k": k})
+    config = paper_with(report={"explained_variance": kind, "n": n, "k": k, "convergence": []})
     scores = {
         "absorption.mean_full_absorption_score": 0.1,
         key: 0.2,
