@@ -7,18 +7,11 @@ from pathlib import Path
 from typing import ClassVar
 
 
-@dataclass(frozen=True, order=True)
-class Cell:
-    run: str
-    model: str
-    stream: str
-    trainer: str
-    l0: int  # nominal
-    seed: int
+class Placed:
+    """An SAE that has a folder and a name."""
 
-    # With wildcards, as rules have them.
-    FOLDER: ClassVar[str] = "results/{run}/{model}/{stream}/{trainer}/l0_{l0}/seed_{seed}"
-    NAME: ClassVar[str] = "{model}_{stream}_{trainer}_l0_{l0}_seed_{seed}"
+    FOLDER: ClassVar[str]  # with wildcards, as rules have them
+    NAME: ClassVar[str]
 
     @property
     def folder(self) -> Path:
@@ -28,6 +21,19 @@ class Cell:
     def name(self) -> str:
         """The name of its logs and jobs, unique within its run."""
         return self.NAME.format(**vars(self))
+
+
+@dataclass(frozen=True, order=True)
+class Cell(Placed):
+    run: str
+    model: str
+    stream: str
+    trainer: str
+    l0: int  # nominal
+    seed: int
+
+    FOLDER: ClassVar[str] = "results/{run}/{model}/{stream}/{trainer}/l0_{l0}/seed_{seed}"
+    NAME: ClassVar[str] = "{model}_{stream}_{trainer}_l0_{l0}_seed_{seed}"
 
     @property
     def words(self) -> str:
@@ -45,7 +51,7 @@ class Cell:
 
 
 @dataclass(frozen=True, order=True)
-class Imported:
+class Imported(Placed):
     """An SAE of section `saes`: it was not trained here, or not like a cell. Where only the folder and the words for an
     SAE are needed, it stands in for a cell."""
 
@@ -55,15 +61,6 @@ class Imported:
 
     FOLDER: ClassVar[str] = "results/{run}/{model}/imported/{sae}"
     NAME: ClassVar[str] = "{model}_imported_{sae}"
-
-    @property
-    def folder(self) -> Path:
-        return Path(self.FOLDER.format(**vars(self)))
-
-    @property
-    def name(self) -> str:
-        """The name of its logs and jobs, unique within its run."""
-        return self.NAME.format(**vars(self))
 
     @property
     def words(self) -> str:
