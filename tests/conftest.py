@@ -63,7 +63,7 @@ def pytest_report_header(config) -> list[str]:
     tools["the site and the notebook"] = WITHOUT_DOCS
     skipped = [f"{what} ({why})" for what, why in tools.items() if why]
     return [
-        "all tests take about 30 minutes on two cores; the longest are tests/demo and tests/slurm",
+        "all tests take about 45 minutes on two cores; the longest are tests/demo and tests/slurm",
         f"skipped on this machine: {'; '.join(skipped) or 'nothing'}",
     ]
 
