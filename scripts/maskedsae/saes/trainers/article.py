@@ -6,20 +6,21 @@ activations), the formulas hold. The optimiser, the rate with its schedule and t
 are those of dictionary_learning's StandardTrainerAprilUpdate: Adam with betas (0.9, 0.999).
 """
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
 from dictionary_learning.trainers.standard import StandardTrainerAprilUpdate
 
 
-class ArticleTrainer(StandardTrainerAprilUpdate):  # type: ignore[misc]
+class ArticleTrainer(StandardTrainerAprilUpdate, ABC):  # type: ignore[misc]
     """Minimises |x - x_hat|^2 + l1_penalty * sum_i z_i, in the mean over the batch, and what `term` adds."""
 
     def __init__(self, **settings: Any):
         super().__init__(**settings, sparsity_warmup_steps=0, wandb_name=type(self).__name__)
 
-    def term(self, z: torch.Tensor, step: int) -> torch.Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def term(self, z: torch.Tensor, step: int) -> torch.Tensor: ...
 
     def loss(self, x: torch.Tensor, step: int, logging: bool = False, **_: Any) -> Any:
         x_hat, z = self.ae(x, output_features=True)
